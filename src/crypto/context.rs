@@ -1,0 +1,95 @@
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::role::{Release, Role};
+use crate::types::ReleaseId;
+
+/// The FIPS 204 context string: what the signed bytes are, and which release they belong to.
+///
+/// `exuvia/v1/<purpose>/<product>/<version>/<target>`. No part may hold a `/`, so two different
+/// statements never share a context; with every part at its longest it stays below the 255 bytes
+/// that FIPS 204 (section 5.2) allows.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Context<R: Role> {
+    text: String,
+    role: PhantomData<R>,
+}
+
+impl Context<Release> {
+    /// For the compressed archive of a release.
+    #[must_use]
+    pub fn archive(id: &ReleaseId) -> Self {
+        Self::of("archive", id)
+    }
+
+    /// For the same archive, uncompressed.
+    #[must_use]
+    pub fn tar(id: &ReleaseId) -> Self {
+        Self::of("tar", id)
+    }
+
+    fn of(purpose: &str, ReleaseId { product, version, target }: &ReleaseId) -> Self {
+        Self { text: format!("exuvia/v1/{purpose}/{product}/{version}/{target}"), role: PhantomData }
+    }
+}
+
+impl<R: Role> Context<R> {
+    /// The context's bytes, all of them printable ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl<R: Role> fmt::Display for Context<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<R: Role> fmt::Debug for Context<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn release() -> impl Strategy<Value = ReleaseId> {
+        ("[a-z0-9]{1,3}", "[0-9]\\.[0-9]\\.[0-9](-[a-z0-9]{1,3})?", "[a-z0-9][a-z0-9_.-]{0,3}").prop_filter_map(
+            "not every text is a version",
+            |(product, version, target)| {
+                Some(ReleaseId {
+                    product: product.parse().ok()?,
+                    version: version.parse().ok()?,
+                    target: target.parse().ok()?,
+                })
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn two_statements_never_share_a_context(a in release(), b in release()) {
+            let of = |id: &ReleaseId| [Context::archive(id).to_string(), Context::tar(id).to_string()];
+            let [archive, tar] = of(&a);
+            prop_assert_ne!(&archive, &tar);
+            prop_assert_eq!(a == b, of(&b).contains(&archive));
+            prop_assert_eq!(a == b, of(&b).contains(&tar));
+        }
+    }
+
+    #[test]
+    fn the_longest_context_fits_into_255_bytes() {
+        let id = ReleaseId {
+            product: "a".repeat(32).parse().unwrap(),
+            version: format!("1.0.0-{}", "a".repeat(58)).parse().unwrap(),
+            target: "a".repeat(64).parse().unwrap(),
+        };
+        assert!(Context::archive(&id).as_bytes().len() <= 255);
+        assert!(Context::tar(&id).as_bytes().len() <= 255);
+    }
+}

@@ -1,0 +1,24 @@
+//! Key roles, signature contexts, and ML-DSA-65 that streams.
+//!
+//! Guarantees, against whoever can change the bytes but has no release key:
+//! - a signature counts only for the product, version, target and purpose that its FIPS 204 context
+//!   names; the contexts are injective, so no two statements share one;
+//! - keys carry their role in their type: a release key cannot verify for another role;
+//! - signing and verifying read the message once, in 64 KiB pieces, whatever its length;
+//! - private seeds are wiped when dropped and never printed.
+
+mod context;
+mod keyring;
+mod public;
+mod role;
+#[cfg(feature = "tools")]
+mod secret;
+mod signature;
+
+pub use context::Context;
+pub use keyring::{Keyring, KeyringError};
+pub use public::{KeyError, Mu, PublicKey, VerifyError};
+pub use role::{Release, Role};
+#[cfg(feature = "tools")]
+pub use secret::{SecretKey, SignError};
+pub use signature::{Signature, SignatureLength};

@@ -1,0 +1,20 @@
+use std::fmt::Debug;
+
+/// What a key is for. Sealed: a new role is a decision about trust, made here.
+pub trait Role: sealed::Sealed + Debug + Clone + Copy + Send + Sync + 'static {
+    /// The role's name in messages.
+    const NAME: &'static str;
+}
+
+/// Signs what a fleet runs: archives, tars and patches.
+#[derive(Clone, Copy, Debug)]
+pub struct Release;
+
+impl Role for Release {
+    const NAME: &'static str = "release";
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Release {}
+}

@@ -1,0 +1,34 @@
+//! A self-updating node, and the verified upgrade subsystem inside it.
+//!
+//! The rooms, bottom up. A room imports only rooms above it in this list; a test proves it.
+
+pub mod types;
+
+pub mod sys;
+
+pub mod config;
+
+pub mod crypto;
+
+pub mod archive;
+
+pub mod cache;
+
+pub mod fetch;
+
+pub mod rollout;
+
+pub mod ledger;
+
+pub mod install;
+
+pub mod launcher;
+
+pub mod upgrade;
+
+pub mod node;
+
+#[cfg(feature = "tools")]
+pub mod publish;
+
+pub mod cli;

@@ -1,0 +1,284 @@
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::{Refusal, SysError};
+use super::lock::Lock;
+use super::new_file::NewFile;
+use super::open::CheckedFile;
+use crate::types::ByteLimit;
+
+/// A folder held by an open handle. Every name is resolved relative to that handle.
+#[derive(Clone, Debug)]
+pub struct Dir {
+    fd: Arc<OwnedFd>,
+    path: PathBuf,
+}
+
+/// A folder of ours into which nobody else may look or write: owner checked, mode 0700.
+#[derive(Clone, Debug)]
+pub struct PrivateDir(Dir);
+
+/// What to do about a folder of ours that group or others may enter or write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loose {
+    /// Set it to 0700. For folders whose content is verified at every use.
+    Tighten,
+    /// Refuse it when others may write to it, tighten it when they may only read it. For folders
+    /// whose content is believed.
+    RefuseWritable,
+}
+
+impl Dir {
+    /// Opens an existing folder. Its last component may not be a symbolic link; nothing else is checked.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, SysError> {
+        let path = path.into();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| dir_error(&path, errno))?;
+        Ok(Self { fd: Arc::new(fd), path })
+    }
+
+    /// Where the folder was when it was opened: for messages, and for programs that need a path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path that leads through the open handle, whatever happened to the folder's name since. It
+    /// is short, too: a socket's address has room for 107 bytes only.
+    #[must_use]
+    pub fn handle_path(&self, name: &str) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()))
+    }
+
+    fn shown(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn plain<'a>(&self, name: &'a str) -> Result<&'a str, SysError> {
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return Err(SysError::refused(self.shown(name), Refusal::BadName));
+        }
+        Ok(name)
+    }
+
+    /// Opens a regular file of ours for reading. See [`CheckedFile`].
+    pub fn open_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
+        CheckedFile::open(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
+    }
+
+    /// Reads a whole regular file of ours, at most `limit` bytes.
+    pub fn read(&self, name: &str, limit: ByteLimit) -> Result<Vec<u8>, SysError> {
+        self.open_file(name, limit)?.read(&self.shown(name))
+    }
+
+    /// Starts a new file that appears under its name only when it is complete. See [`NewFile`].
+    pub fn new_file(&self, mode: u32) -> Result<NewFile, SysError> {
+        NewFile::create(self, mode)
+    }
+
+    /// Replaces `name` by `bytes`, atomically and durably.
+    pub fn replace(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), SysError> {
+        let mut file = self.new_file(mode)?;
+        io::Write::write_all(&mut file, bytes).map_err(|error| SysError::io("write", self.shown(name), error))?;
+        file.publish(name)
+    }
+
+    /// An open file without a name: it vanishes with its last handle, also after SIGKILL.
+    pub fn unnamed_file(&self) -> Result<fs::File, SysError> {
+        tempfile::tempfile_in(self.handle_path(""))
+            .map_err(|error| SysError::io("create a private file in", &self.path, error))
+    }
+
+    /// Removes a file. Gone already is fine.
+    pub fn remove(&self, name: &str) -> Result<(), SysError> {
+        self.unlink(name, AtFlags::empty())
+    }
+
+    /// Removes an empty folder. Gone already is fine.
+    pub fn remove_dir(&self, name: &str) -> Result<(), SysError> {
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, name: &str, flags: AtFlags) -> Result<(), SysError> {
+        match rustix::fs::unlinkat(self.fd.as_fd(), self.plain(name)?, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(SysError::io("remove", self.shown(name), errno)),
+        }
+    }
+
+    /// Removes whatever `name` is, with everything in it. Never follows a link.
+    pub fn remove_tree(&self, name: &str) -> Result<(), SysError> {
+        let path = self.handle_path(self.plain(name)?);
+        let outcome = match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SysError::io("remove", self.shown(name), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames within this folder, replacing what has the new name. Durable after [`Self::sync`].
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), SysError> {
+        self.rename_into(from, self, to)
+    }
+
+    pub(super) fn rename_into(&self, from: &str, dir: &Self, to: &str) -> Result<(), SysError> {
+        rustix::fs::renameat(self.fd.as_fd(), self.plain(from)?, dir.fd.as_fd(), dir.plain(to)?)
+            .map_err(|errno| SysError::io("rename to", dir.shown(to), errno))
+    }
+
+    /// Gives the file `name` of `from` a second name here (hard link). Fails where that name exists.
+    pub fn link_from(&self, from: &Self, name: &str, new_name: &str) -> Result<(), SysError> {
+        let (old, new) = (from.plain(name)?, self.plain(new_name)?);
+        rustix::fs::linkat(from.fd.as_fd(), old, self.fd.as_fd(), new, AtFlags::empty())
+            .map_err(|errno| SysError::io("link to", self.shown(new_name), errno))
+    }
+
+    /// Makes renames, links and removals in this folder durable.
+    pub fn sync(&self) -> Result<(), SysError> {
+        rustix::fs::fsync(self.fd.as_fd()).map_err(|errno| SysError::io("sync", &self.path, errno))
+    }
+
+    /// Names in this folder, sorted. Names that are not UTF-8 are left out: none of ours is.
+    pub fn names(&self) -> Result<Vec<String>, SysError> {
+        let failed = |errno: Errno| SysError::io("list", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(self.fd.as_fd()).map_err(failed)? {
+            if let Ok(name) = entry.map_err(failed)?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether anything of that name is there, of whatever kind.
+    pub fn exists(&self, name: &str) -> Result<bool, SysError> {
+        match rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(SysError::io("examine", self.shown(name), errno)),
+        }
+    }
+
+    /// Opens the folder `name`, making it (0700) where it is missing, under the same rules as this one.
+    pub fn private_subdir(&self, name: &str, loose: Loose) -> Result<PrivateDir, SysError> {
+        let shown = self.shown(name);
+        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::RWXU) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(SysError::io("make the folder", shown, errno)),
+        }
+        self.existing_private_subdir(name, loose)
+    }
+
+    /// Opens the folder `name` under the rules of a [`PrivateDir`]; it must exist.
+    pub fn existing_private_subdir(&self, name: &str, loose: Loose) -> Result<PrivateDir, SysError> {
+        let shown = self.shown(name);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
+            .map_err(|errno| dir_error(&shown, errno))?;
+        PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
+    }
+
+    /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<Lock>, SysError> {
+        Lock::try_acquire(self, self.plain(name)?)
+    }
+
+    /// Removes temporary files whose writer is dead. Safe beside writers that live.
+    pub fn sweep(&self) -> Result<usize, SysError> {
+        NewFile::sweep(self)
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl PrivateDir {
+    /// Opens the folder, making it and its parents where they are missing, and checks the handle:
+    /// a folder, not a link, owned by this process's effective user, mode 0700 (see [`Loose`]).
+    pub fn open_or_create(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = path.into();
+        match fs::symlink_metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&path)
+                    .map_err(|error| SysError::io("make the folder", &path, error))?;
+                if let Some(parent) = path.parent() {
+                    Dir::open(parent.canonicalize().map_err(|error| SysError::io("find", parent, error))?)?.sync()?;
+                }
+            }
+            Err(error) => return Err(SysError::io("examine", path, error)),
+        }
+        Self::check(Dir::open(path)?, loose)
+    }
+
+    /// As [`Self::open_or_create`], but a missing folder is an error.
+    pub fn open_existing(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
+        Self::check(Dir::open(path)?, loose)
+    }
+
+    fn check(dir: Dir, loose: Loose) -> Result<Self, SysError> {
+        let stat = rustix::fs::fstat(dir.fd()).map_err(|errno| SysError::io("examine", &dir.path, errno))?;
+        let ours = rustix::process::geteuid().as_raw();
+        if stat.st_uid != ours {
+            return Err(SysError::refused(dir.path, Refusal::OtherOwner { owner: stat.st_uid, ours }));
+        }
+        let mode = stat.st_mode & 0o7777;
+        if loose == Loose::RefuseWritable && mode & 0o022 != 0 {
+            return Err(SysError::refused(dir.path, Refusal::WritableByOthers { mode }));
+        }
+        if mode != 0o700 {
+            rustix::fs::fchmod(dir.fd(), Mode::RWXU)
+                .map_err(|errno| SysError::io("set the mode of", &dir.path, errno))?;
+        }
+        Ok(Self(dir))
+    }
+
+    /// The folder without its promise, for code that takes any folder.
+    #[must_use]
+    pub fn as_dir(&self) -> &Dir {
+        &self.0
+    }
+}
+
+impl Deref for PrivateDir {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.0
+    }
+}
+
+fn dir_error(path: &Path, errno: Errno) -> SysError {
+    // O_DIRECTORY | O_NOFOLLOW answers ENOTDIR for a link too: look again to name the reason.
+    let is_link =
+        || rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    match errno {
+        Errno::LOOP => SysError::refused(path, Refusal::Symlink),
+        Errno::NOTDIR if is_link() => SysError::refused(path, Refusal::Symlink),
+        Errno::NOTDIR => SysError::refused(path, Refusal::NotADirectory),
+        errno => SysError::io("open the folder", path, errno),
+    }
+}

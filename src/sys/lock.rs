@@ -1,0 +1,58 @@
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::dir::Dir;
+use super::error::SysError;
+use super::open::SAFE;
+
+/// An exclusive lock on a file, for as long as this value lives (flock(2)).
+///
+/// Lock files are never removed. After locking, the handle and the name must still be the same
+/// file: otherwise somebody exchanged it, and two holders would each believe to be alone.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    pub(super) fn try_acquire(dir: &Dir, name: &str) -> Result<Option<Self>, SysError> {
+        let shown = dir.path().join(name);
+        for _ in 0..8 {
+            let flags = OFlags::CREATE | OFlags::RDWR | SAFE;
+            let fd = rustix::fs::openat(dir.fd(), name, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|errno| SysError::io("open the lock", &shown, errno))?;
+            let file = File::from(fd);
+            match fs4::FileExt::try_lock(&file) {
+                Ok(()) => {}
+                Err(fs4::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs4::TryLockError::Error(error)) => return Err(SysError::io("lock", shown, error)),
+            }
+            let ours = rustix::fs::fstat(&file).map_err(|errno| SysError::io("examine", &shown, errno))?;
+            match rustix::fs::statat(dir.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) => {
+                    return Ok(Some(Self { file }));
+                }
+                // Exchanged or removed in between: open what is there now.
+                _ => {}
+            }
+        }
+        Err(SysError::io("lock (it is exchanged again and again)", shown, io::ErrorKind::ResourceBusy))
+    }
+
+    /// Writes a short note into the lock file, for those who wait: a progress counter.
+    pub fn note(&mut self, note: &str) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(note.as_bytes())?;
+        self.file.set_len(note.len() as u64)
+    }
+
+    /// Reads at most `limit` bytes of the note.
+    pub fn read_note(&mut self, limit: u64) -> io::Result<String> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let mut note = String::new();
+        Read::by_ref(&mut self.file).take(limit).read_to_string(&mut note)?;
+        Ok(note)
+    }
+}

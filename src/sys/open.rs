@@ -1,0 +1,74 @@
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use super::error::{Refusal, SysError};
+use crate::types::ByteLimit;
+
+/// An open regular file of ours, with the length that its handle had when it was judged.
+#[derive(Debug)]
+pub struct CheckedFile {
+    /// The handle that was judged. Reading it may still meet a file that grows or shrinks: take
+    /// [`Self::length`] as the bound, and verify what was read.
+    pub file: File,
+    /// Length in bytes, at most the limit that was asked for.
+    pub length: u64,
+}
+
+/// Flags under which opening a hostile name neither follows, blocks, nor takes a terminal.
+pub(super) const SAFE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+impl CheckedFile {
+    /// Opens `name` below `dir` for reading, and judges the handle: a regular file, owned by this
+    /// process's effective user, with one name, of at most `limit` bytes.
+    pub(super) fn open(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
+        let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty()).map_err(|errno| match errno {
+            // O_NOFOLLOW on a link, and open(2) on a socket.
+            rustix::io::Errno::LOOP => SysError::refused(shown, Refusal::Symlink),
+            rustix::io::Errno::NXIO => SysError::refused(shown, Refusal::NotRegular("socket")),
+            errno => SysError::io("open", shown, errno),
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", shown, errno))?;
+        judge(&stat, shown)?;
+        let length = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        if !limit.admits(length) {
+            return Err(SysError::refused(shown, Refusal::TooLong { length, limit: limit.get() }));
+        }
+        Ok(Self { file: File::from(fd), length })
+    }
+
+    /// Reads the whole file, never more than the length that was judged.
+    pub fn read(self, shown: &Path) -> Result<Vec<u8>, SysError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0));
+        self.file.take(self.length).read_to_end(&mut bytes).map_err(|error| SysError::io("read", shown, error))?;
+        Ok(bytes)
+    }
+
+    /// The handle alone.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.file.into()
+    }
+}
+
+fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+    let refusal = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some(Refusal::NotRegular("folder")),
+        FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
+        FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
+        FileType::Socket => Some(Refusal::NotRegular("socket")),
+        _ => Some(Refusal::NotRegular("special file")),
+    };
+    let ours = rustix::process::geteuid().as_raw();
+    let refusal = refusal
+        .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
+        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
+    match refusal {
+        None => Ok(()),
+        Some(refusal) => Err(SysError::refused(shown, refusal)),
+    }
+}

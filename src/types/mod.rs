@@ -1,0 +1,21 @@
+//! Values that are valid by construction: versions, targets, products, digests, limits. No I/O.
+//!
+//! Each type has a private field and one fallible constructor, so a value that exists has already
+//! been checked; nothing further down re-checks it. All of them are plain ASCII without `/`, which
+//! is what makes the signature contexts of [`crate::crypto`] injective and file names safe.
+
+mod digest;
+mod format;
+mod limit;
+mod name;
+mod release_id;
+mod target;
+mod version;
+
+pub use digest::{DigestError, KeyId, Sha256Digest};
+pub use format::ArchiveFormat;
+pub use limit::{ByteLimit, LimitError};
+pub use name::{NameError, NodeName, Product};
+pub use release_id::ReleaseId;
+pub use target::{Target, TargetError};
+pub use version::{Version, VersionError};
