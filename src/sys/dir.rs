@@ -73,6 +73,11 @@ impl Dir {
         CheckedFile::open(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
     }
 
+    /// Opens a program of ours for reading and executing by handle. It may have several names.
+    pub fn open_program(&self, name: &str) -> Result<CheckedFile, SysError> {
+        CheckedFile::open_program(self.fd.as_fd(), self.plain(name)?, &self.shown(name))
+    }
+
     /// Reads a whole regular file of ours, at most `limit` bytes.
     pub fn read(&self, name: &str, limit: ByteLimit) -> Result<Vec<u8>, SysError> {
         self.open_file(name, limit)?.read(&self.shown(name))

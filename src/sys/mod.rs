@@ -12,16 +12,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "this room is where the file system is reached")]
 
+mod channel;
 mod clock;
 mod dir;
 mod error;
 mod lock;
 mod new_file;
 mod open;
+mod process;
 
-pub use clock::{BootClock, BootId};
+pub use channel::{Channel, Message};
+pub use clock::{BootClock, BootId, Moment};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use lock::Lock;
 pub use new_file::NewFile;
 pub use open::CheckedFile;
+pub use process::{Arrived, ChildPid, Exit, Program, Signals, become_subreaper, forbid_dumping, kill_marked, reap};

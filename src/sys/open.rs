@@ -40,6 +40,22 @@ impl CheckedFile {
         Ok(Self { file: File::from(fd), length })
     }
 
+    /// Opens a program of ours: as [`Self::open`], except that it may have several names (a version
+    /// is one file under its own name and under the committed one), and that nobody else may write to it.
+    pub(super) fn open_program(dir: impl AsFd, name: &str, shown: &Path) -> Result<Self, SysError> {
+        let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty()).map_err(|errno| match errno {
+            rustix::io::Errno::LOOP => SysError::refused(shown, Refusal::Symlink),
+            errno => SysError::io("open", shown, errno),
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", shown, errno))?;
+        judge_kind_and_owner(&stat, shown)?;
+        let mode = stat.st_mode & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(SysError::refused(shown, Refusal::WritableByOthers { mode }));
+        }
+        Ok(Self { file: File::from(fd), length: u64::try_from(stat.st_size).unwrap_or(u64::MAX) })
+    }
+
     /// Reads the whole file, never more than the length that was judged.
     pub fn read(self, shown: &Path) -> Result<Vec<u8>, SysError> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0));
@@ -55,6 +71,14 @@ impl CheckedFile {
 }
 
 fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+    judge_kind_and_owner(stat, shown)?;
+    if stat.st_nlink > 1 {
+        return Err(SysError::refused(shown, Refusal::HardLinked(stat.st_nlink)));
+    }
+    Ok(())
+}
+
+fn judge_kind_and_owner(stat: &Stat, shown: &Path) -> Result<(), SysError> {
     let refusal = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some(Refusal::NotRegular("folder")),
@@ -64,9 +88,7 @@ fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
         _ => Some(Refusal::NotRegular("special file")),
     };
     let ours = rustix::process::geteuid().as_raw();
-    let refusal = refusal
-        .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
-        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
+    let refusal = refusal.or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }));
     match refusal {
         None => Ok(()),
         Some(refusal) => Err(SysError::refused(shown, refusal)),
