@@ -91,7 +91,8 @@ impl Install {
 
     /// Opens a version's binary for execution; its bytes must be the recorded ones.
     pub fn open_version(&self, version: &Installed) -> Result<Binary, InstallError> {
-        Binary::open_expected(&self.version_dir(version)?, &self.program, version.digest)
+        let dir = self.version_dir(version)?;
+        Binary::open_expected(&dir, &self.program, version.digest)
     }
 
     /// The folder of a version, made where it is missing.
@@ -264,8 +265,8 @@ impl Install {
         Ok(record::read(&self.dir, STATE)?.ok_or_else(missing)?)
     }
 
-    pub(super) fn write_state(&self, state: &State) -> Result<(), SysError> {
-        record::write(&self.dir, STATE, state)
+    pub(super) fn write_state(&self, state: &State) -> Result<(), InstallError> {
+        Ok(record::write(&self.dir, STATE, state)?)
     }
 
     /// What is committed, if anything was recorded yet.
