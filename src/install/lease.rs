@@ -46,7 +46,7 @@ pub enum LeaseOutcome {
 }
 
 /// No lease is believed for longer: a forged one can only delay, and only for so long.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 
 const FILE: &str = "lease.json";
 

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -39,6 +40,18 @@ impl Lock {
             }
         }
         Err(SysError::io("lock (it is exchanged again and again)", shown, io::ErrorKind::ResourceBusy))
+    }
+
+    /// The descriptor, to hand the lock on: it belongs to the open file, not to the process.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Takes over a lock that arrived as a descriptor.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { file: File::from(fd) }
     }
 
     /// Writes a short note into the lock file, for those who wait: a progress counter.

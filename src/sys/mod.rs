@@ -18,7 +18,9 @@ mod dir;
 mod error;
 mod lock;
 mod new_file;
+mod notify;
 mod open;
+mod pipe;
 mod process;
 
 pub use channel::{Channel, Message};
@@ -27,5 +29,7 @@ pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use lock::Lock;
 pub use new_file::NewFile;
+pub use notify::notify_service_manager;
 pub use open::CheckedFile;
+pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use process::{Arrived, ChildPid, Exit, Program, Signals, become_subreaper, forbid_dumping, kill_marked, reap};
