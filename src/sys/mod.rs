@@ -13,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "this room is where the file system is reached")]
 
 mod clock;
+mod config_file;
 mod dir;
 mod error;
 mod lock;
@@ -20,6 +21,7 @@ mod new_file;
 mod open;
 
 pub use clock::{BootClock, BootId};
+pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use lock::Lock;

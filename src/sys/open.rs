@@ -54,17 +54,22 @@ impl CheckedFile {
     }
 }
 
-fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
-    let refusal = match FileType::from_raw_mode(stat.st_mode) {
+/// The rule that a file of this kind breaks, if it is not a regular one.
+pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
+    match kind {
         FileType::RegularFile => None,
         FileType::Directory => Some(Refusal::NotRegular("folder")),
         FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
         FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
         FileType::Socket => Some(Refusal::NotRegular("socket")),
+        FileType::Symlink => Some(Refusal::Symlink),
         _ => Some(Refusal::NotRegular("special file")),
-    };
+    }
+}
+
+fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
     let ours = rustix::process::geteuid().as_raw();
-    let refusal = refusal
+    let refusal = kind_refusal(FileType::from_raw_mode(stat.st_mode))
         .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
         .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
     match refusal {
