@@ -72,13 +72,9 @@ impl Merge {
                 self.origins.insert(key.name, origin);
                 Ok(())
             }
-            Err(problem) => Err(ConfigError::Value {
-                origin,
-                key: key.name,
-                value: value.shown(),
-                problem,
-                example: key.example,
-            }),
+            Err(problem) => {
+                Err(ConfigError::Value { origin, key: key.name, value: value.shown(), problem, example: key.example })
+            }
         }
     }
 
@@ -221,4 +217,149 @@ fn finish(draft: Draft, input: &Input) -> Result<Settings, ConfigError> {
     };
     settings.poll.listing_ttl = listing_ttl.unwrap_or(settings.poll.interval / 2);
     Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ValueError;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn input(files: &[&str], env: &[(&str, &str)], flags: &[(&str, &str)]) -> Input {
+        Input {
+            product: "exuvia".parse().unwrap(),
+            root: true,
+            files: files
+                .iter()
+                .enumerate()
+                .map(|(n, text)| ConfigFile { path: format!("/etc/{n}.toml").into(), text: (*text).to_owned() })
+                .collect(),
+            env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            flags: flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    fn strict(input: &Input) -> Settings {
+        load(input, Strictness::Strict).unwrap().settings
+    }
+
+    fn refused(input: &Input) -> ConfigError {
+        load(input, Strictness::Strict).unwrap_err()
+    }
+
+    #[test]
+    fn without_any_input_the_documented_defaults_hold() {
+        let settings = strict(&input(&[], &[], &[]));
+        assert_eq!(settings.node.as_str(), "default");
+        assert_eq!(settings.data_dir.to_str(), Some("/var/lib/exuvia/default"));
+        assert_eq!(settings.cache_dir.to_str(), Some("/var/cache/exuvia"));
+        assert_eq!(settings.poll.interval, Duration::from_hours(1));
+        assert_eq!(settings.poll.listing_ttl, Duration::from_mins(30));
+        assert_eq!((settings.trial.tries, settings.trial.probation), (3, Duration::from_mins(10)));
+        assert_eq!(settings.limits.binary.to_string(), "1GiB");
+        assert_eq!(settings.source.listing, None);
+    }
+
+    #[test]
+    fn a_stronger_layer_wins() {
+        let (weak, strong) = ("[trial]\nstart = \"1s\"\ndrain = \"1s\"", "[trial]\nstart = \"2s\"\nprobe = \"2s\"");
+        let env = [("EXUVIA_TRIAL_START", "3s"), ("EXUVIA_TRIAL_PROBATION", "3s")];
+        let loaded = load(&input(&[weak, strong], &env, &[("trial.start", "4s")]), Strictness::Strict).unwrap();
+        let trial = &loaded.settings.trial;
+        let seconds = [trial.start, trial.drain, trial.probe, trial.probation].map(|span| span.as_secs());
+        assert_eq!(seconds, [4, 1, 2, 3]);
+        assert_eq!(loaded.origins["trial.start"], Origin::CommandLine);
+        assert_eq!(loaded.origins["trial.drain"], Origin::File { path: "/etc/0.toml".into(), line: 3 });
+    }
+
+    #[test]
+    fn the_node_name_moves_its_data_folder_wherever_it_was_set() {
+        let settings = strict(&input(&["node = \"a\""], &[("EXUVIA_NODE", "b")], &[("node", "edge-1")]));
+        assert_eq!(settings.data_dir.to_str(), Some("/var/lib/exuvia/edge-1"));
+    }
+
+    #[test]
+    fn folders_follow_the_service_manager_then_the_user() {
+        let mut plain = input(&[], &[("HOME", "/home/u"), ("XDG_CACHE_HOME", "relative")], &[]);
+        plain.root = false;
+        let settings = strict(&plain);
+        assert_eq!(settings.cache_dir.to_str(), Some("/home/u/.cache/exuvia"));
+        assert_eq!(settings.data_dir.to_str(), Some("/home/u/.local/share/exuvia/default"));
+
+        let unit = [("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), ("CACHE_DIRECTORY", "/var/cache/c")];
+        let settings = strict(&input(&[], &unit, &[]));
+        assert_eq!(settings.data_dir.to_str(), Some("/var/lib/a"));
+        assert_eq!(settings.cache_dir.to_str(), Some("/var/cache/c"));
+
+        plain.env.clear();
+        assert!(matches!(refused(&plain), ConfigError::NoPlace { key: "cache_dir", .. }));
+    }
+
+    #[test]
+    fn an_unknown_key_stops_a_person_and_not_a_node() {
+        for (bad, written, nearest) in [
+            (input(&["[trail]\nstart = \"5s\""], &[], &[]), "trail.start", "trial.start"),
+            (input(&["[trial]\nstrat = \"5s\""], &[], &[]), "trial.strat", "trial.start"),
+            (input(&["interval = \"5s\""], &[], &[]), "interval", "poll.interval"),
+            (input(&[], &[("EXUVIA_TRAIL_START", "5s")], &[]), "EXUVIA_TRAIL_START", "EXUVIA_TRIAL_START"),
+            (input(&[], &[], &[("trial.tires", "5")]), "trial.tires", "trial.tries"),
+        ] {
+            let ConfigError::UnknownKey(warning) = refused(&bad) else { panic!("{written} was taken") };
+            assert_eq!((warning.key.as_str(), warning.nearest.as_deref()), (written, Some(nearest)));
+            let loaded = load(&bad, Strictness::Lenient).unwrap();
+            assert_eq!(loaded.warnings, [warning]);
+            assert_eq!(loaded.settings, strict(&input(&[], &[], &[])), "an unknown key changed something");
+        }
+    }
+
+    #[test]
+    fn what_resembles_no_key_gets_no_suggestion() {
+        let ConfigError::UnknownKey(warning) = refused(&input(&["zzzzzzzzzz = 1"], &[], &[])) else { panic!() };
+        assert_eq!(warning.nearest, None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_in_both_modes_and_names_its_place() {
+        let bad = input(&["# a comment\n[trial]\ntries = 99"], &[], &[("trial.tries", "3")]);
+        for strictness in [Strictness::Strict, Strictness::Lenient] {
+            let error = load(&bad, strictness).unwrap_err();
+            let ConfigError::Value { origin, key, problem, .. } = &error else { panic!("{error}") };
+            assert_eq!((*key, *problem), ("trial.tries", ValueError::Number("1", "10")));
+            assert_eq!(*origin, Origin::File { path: "/etc/0.toml".into(), line: 3 });
+        }
+        let error = refused(&input(&[], &[("EXUVIA_POLL_INTERVAL", "soon")], &[]));
+        assert!(matches!(error, ConfigError::Value { origin: Origin::Variable(_), problem: ValueError::Duration, .. }));
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        let error = refused(&input(&["node = \"a\"\n\nlisten = = 3\n"], &[], &[]));
+        assert!(matches!(error, ConfigError::Syntax { line: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn variables_of_builds_launchers_and_neighbours_are_left_alone() {
+        let names = ["EXUVIA_KEYS_DIR", "EXUVIA_VERSION", "EXUVIA_INTERNAL_LIFELINE", "EXUVIANODE", "PATH"];
+        let env: Vec<_> = names.into_iter().map(|name| (name, "/x")).collect();
+        assert_eq!(strict(&input(&[], &env, &[])), strict(&input(&[], &[], &[])));
+    }
+
+    #[test]
+    fn lists_come_from_files_and_variables() {
+        let hosts = ["a.example", "b.example:8080"].map(str::to_owned);
+        let file = "[source]\nasset_hosts = [\"a.example\", \"b.example:8080\"]";
+        assert_eq!(strict(&input(&[file], &[], &[])).source.asset_hosts, hosts);
+        let env = [("EXUVIA_SOURCE_ASSET_HOSTS", "a.example, b.example:8080")];
+        assert_eq!(strict(&input(&[], &env, &[])).source.asset_hosts, hosts);
+        let mixed = refused(&input(&["[source]\nasset_hosts = [1]"], &[], &[]));
+        assert!(matches!(mixed, ConfigError::Value { problem: ValueError::WantsList, .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_loading_panic(text in "[a-z.=\\[\\]{}\"0-9 \n#-]{0,80}") {
+            let _ = load(&input(&[&text], &[], &[]), Strictness::Lenient);
+        }
+    }
 }
