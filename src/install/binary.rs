@@ -49,6 +49,13 @@ impl Binary {
         Ok(Self { file, path, digest })
     }
 
+    /// The program that this very process executes, also when its path names another file by now.
+    pub fn running() -> Result<Self, InstallError> {
+        let (file, path) = crate::sys::own_program()?;
+        let digest = hash(&file).map_err(|error| SysError::io("read", &path, error))?;
+        Ok(Self { file, path, digest })
+    }
+
     /// As [`Self::open`], and refuses other bytes than the expected ones.
     pub fn open_expected(dir: &Dir, name: &str, expected: Sha256Digest) -> Result<Self, InstallError> {
         let binary = Self::open(dir, name)?;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +126,16 @@ pub struct Verdict {
     pub at: Timestamp,
     /// The end of what the candidate wrote, at most 8 KiB.
     pub output: String,
+}
+
+impl Verdict {
+    /// Whether it fell less than `span` before `now`. One from the future is not recent: a forged
+    /// date must not make a verdict last.
+    #[must_use]
+    pub fn is_recent(&self, now: Timestamp, span: Duration) -> bool {
+        let age = now.duration_since(self.at);
+        Duration::try_from(age).is_ok_and(|age| age <= span)
+    }
 }
 
 impl NodeRecord {

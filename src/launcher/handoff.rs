@@ -31,6 +31,7 @@ struct WorkerNote {
     marker: String,
     tail: String,
     ready: bool,
+    started: Moment,
     heard: Moment,
 }
 
@@ -59,6 +60,7 @@ impl Baton {
                     marker: worker.marker.clone(),
                     tail: worker.tail.text(),
                     ready: worker.ready,
+                    started: worker.started,
                     heard: worker.heard,
                 }),
                 listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
@@ -113,7 +115,9 @@ impl Baton {
                     marker: worker.marker,
                     tail,
                     ready: worker.ready,
+                    started: worker.started,
                     heard: worker.heard,
+                    stopping: false,
                     exit: None,
                 })
             }

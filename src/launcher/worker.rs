@@ -21,8 +21,11 @@ pub(super) struct Worker {
     pub(super) marker: String,
     pub(super) tail: Tail,
     pub(super) ready: bool,
+    pub(super) started: Moment,
     /// When it last gave a sign of life.
     pub(super) heard: Moment,
+    /// It said that it leaves.
+    pub(super) stopping: bool,
     /// Set once it is reaped.
     pub(super) exit: Option<Exit>,
 }
@@ -73,7 +76,9 @@ impl Worker {
             marker: format!("{MARKER}={id}"),
             tail: Tail::default(),
             ready: false,
+            started: Moment::now(),
             heard: Moment::now(),
+            stopping: false,
             exit: None,
         })
     }

@@ -122,6 +122,11 @@ impl AsFd for Channel {
     }
 }
 
+/// Makes `fd` this process's standard input.
+pub fn set_stdin(fd: &impl AsFd) -> io::Result<()> {
+    rustix::stdio::dup2_stdin(fd).map_err(io::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

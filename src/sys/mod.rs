@@ -14,6 +14,7 @@
 
 mod channel;
 mod clock;
+mod config_file;
 mod dir;
 mod error;
 mod lock;
@@ -23,8 +24,9 @@ mod open;
 mod pipe;
 mod process;
 
-pub use channel::{Channel, Message};
+pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
+pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use lock::Lock;
@@ -32,4 +34,6 @@ pub use new_file::NewFile;
 pub use notify::notify_service_manager;
 pub use open::CheckedFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
-pub use process::{Arrived, ChildPid, Exit, Program, Signals, become_subreaper, forbid_dumping, kill_marked, reap};
+pub use process::{
+    Arrived, ChildPid, Exit, Program, Signals, become_subreaper, forbid_dumping, kill_marked, own_program, reap,
+};

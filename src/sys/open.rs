@@ -70,6 +70,19 @@ impl CheckedFile {
     }
 }
 
+/// The rule that a file of this kind breaks, if it is not a regular one.
+pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
+    match kind {
+        FileType::RegularFile => None,
+        FileType::Directory => Some(Refusal::NotRegular("folder")),
+        FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
+        FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
+        FileType::Socket => Some(Refusal::NotRegular("socket")),
+        FileType::Symlink => Some(Refusal::Symlink),
+        _ => Some(Refusal::NotRegular("special file")),
+    }
+}
+
 fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
     judge_kind_and_owner(stat, shown)?;
     if stat.st_nlink > 1 {
@@ -79,16 +92,9 @@ fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
 }
 
 fn judge_kind_and_owner(stat: &Stat, shown: &Path) -> Result<(), SysError> {
-    let refusal = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some(Refusal::NotRegular("folder")),
-        FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
-        FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
-        FileType::Socket => Some(Refusal::NotRegular("socket")),
-        _ => Some(Refusal::NotRegular("special file")),
-    };
     let ours = rustix::process::geteuid().as_raw();
-    let refusal = refusal.or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }));
+    let refusal = kind_refusal(FileType::from_raw_mode(stat.st_mode))
+        .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }));
     match refusal {
         None => Ok(()),
         Some(refusal) => Err(SysError::refused(shown, refusal)),

@@ -13,6 +13,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, WaitOptions};
 
+use super::error::SysError;
+
 /// A process that this one started and will reap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChildPid(Pid);
@@ -117,6 +119,19 @@ impl Program<'_> {
         };
         attempt().err().unwrap_or_else(|| io::Error::other("exec returned"))
     }
+}
+
+/// The program that this process executes: its handle, and the path it had when it was started.
+pub fn own_program() -> Result<(File, PathBuf), SysError> {
+    const LINK: &str = "/proc/self/exe";
+    let file = File::open(LINK).map_err(|error| SysError::io("open", LINK, error))?;
+    let path = fs::read_link(LINK).map_err(|error| SysError::io("read", LINK, error))?;
+    // The kernel marks a file that was replaced since: the path before the mark is the one that counts.
+    let path = match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(before) => PathBuf::from(before),
+        None => path,
+    };
+    Ok((file, path))
 }
 
 /// A file just written is "busy" for as long as some other thread's child, between its fork and its

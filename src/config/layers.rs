@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigError;
+use crate::sys::{self, SysError};
+use crate::types::{ByteLimit, Product};
+
+/// Everything that settings are made from, already read: what follows touches neither disk nor environment.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Whose settings: names the folders and the variables.
+    pub product: Product,
+    /// Whether the process runs as root, whose folders lie elsewhere.
+    pub root: bool,
+    /// The files, the weakest first.
+    pub files: Vec<ConfigFile>,
+    /// The environment.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Keys with their values from the command line, the weakest first.
+    pub flags: Vec<(String, String)>,
+}
+
+/// A configuration file that was read.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+const LONGEST_FILE: ByteLimit = ByteLimit::mib(1);
+
+impl Input {
+    /// Reads the files that apply to this process. `only` (`--config`) stands in for all of them.
+    ///
+    /// The weakest first: `/usr/lib/<product>/config.d/*.toml`, `/etc/<product>/<product>.toml`,
+    /// `/etc/<product>/config.d/*.toml`; then, for a user other than root, the same two below
+    /// `$XDG_CONFIG_HOME` (else `~/.config`). A service with a user of its own reads what the
+    /// administrator wrote below `/etc` that way.
+    pub fn gather(
+        product: Product,
+        only: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let env: BTreeMap<_, _> = env.into_iter().collect();
+        let root = sys::running_as_root();
+        let paths = match only {
+            Some(path) => vec![path.to_path_buf()],
+            None => {
+                let mut paths = sys::config_files(&Path::new("/usr/lib").join(product.as_str()).join("config.d"))?;
+                paths.extend(of_folder(Path::new("/etc"), &product)?);
+                if !root && let Some(home) = user_folder(&env, "XDG_CONFIG_HOME", ".config") {
+                    paths.extend(of_folder(&home, &product)?);
+                }
+                paths
+            }
+        };
+        let files = paths.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { product, root, files, env, flags })
+    }
+
+    /// `variable` when it is an absolute path, as its standard demands; else `below_home` in `HOME`.
+    pub(super) fn user_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        user_folder(&self.env, variable, below_home)
+    }
+}
+
+fn user_folder(env: &BTreeMap<OsString, OsString>, variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env.get(&OsString::from(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
+}
+
+/// `<base>/<product>/<product>.toml`, then `<base>/<product>/config.d/*.toml`.
+fn of_folder(base: &Path, product: &Product) -> Result<Vec<PathBuf>, SysError> {
+    let folder = base.join(product.as_str());
+    let main = format!("{product}.toml");
+    let mut paths = sys::config_files(&folder)?;
+    paths.retain(|path| path.file_name().is_some_and(|name| name == main.as_str()));
+    paths.extend(sys::config_files(&folder.join("config.d"))?);
+    Ok(paths)
+}
+
+fn read(path: PathBuf) -> Result<ConfigFile, ConfigError> {
+    let bytes = sys::read_config(&path, LONGEST_FILE)?;
+    let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8(path.clone()))?;
+    Ok(ConfigFile { path, text })
+}
