@@ -78,6 +78,22 @@ impl Dir {
         CheckedFile::open_program(self.fd.as_fd(), self.plain(name)?, &self.shown(name))
     }
 
+    /// Opens a regular file for reading, whoever owns it: for content that is verified after it was
+    /// read. Neither follows a link nor blocks.
+    pub fn open_foreign_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
+        CheckedFile::open_foreign(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
+    }
+
+    /// Opens the folder `name`, whoever owns it: for content that is verified after it was read. A
+    /// link is not followed.
+    pub fn foreign_subdir(&self, name: &str) -> Result<Self, SysError> {
+        let shown = self.shown(name);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
+            .map_err(|errno| dir_error(&shown, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: shown })
+    }
+
     /// Reads a whole regular file of ours, at most `limit` bytes.
     pub fn read(&self, name: &str, limit: ByteLimit) -> Result<Vec<u8>, SysError> {
         self.open_file(name, limit)?.read(&self.shown(name))
