@@ -18,6 +18,7 @@ mod error;
 mod lock;
 mod new_file;
 mod open;
+mod operator;
 
 pub use clock::{BootClock, BootId};
 pub use dir::{Dir, Loose, PrivateDir};
@@ -25,3 +26,4 @@ pub use error::{Refusal, SysError};
 pub use lock::Lock;
 pub use new_file::NewFile;
 pub use open::CheckedFile;
+pub use operator::OperatorFile;

@@ -55,14 +55,7 @@ impl CheckedFile {
 }
 
 fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
-    let refusal = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some(Refusal::NotRegular("folder")),
-        FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
-        FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
-        FileType::Socket => Some(Refusal::NotRegular("socket")),
-        _ => Some(Refusal::NotRegular("special file")),
-    };
+    let refusal = not_regular(FileType::from_raw_mode(stat.st_mode));
     let ours = rustix::process::geteuid().as_raw();
     let refusal = refusal
         .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
@@ -70,5 +63,16 @@ fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
     match refusal {
         None => Ok(()),
         Some(refusal) => Err(SysError::refused(shown, refusal)),
+    }
+}
+
+pub(super) fn not_regular(kind: FileType) -> Option<Refusal> {
+    match kind {
+        FileType::RegularFile => None,
+        FileType::Directory => Some(Refusal::NotRegular("folder")),
+        FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
+        FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
+        FileType::Socket => Some(Refusal::NotRegular("socket")),
+        _ => Some(Refusal::NotRegular("special file")),
     }
 }
