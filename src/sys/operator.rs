@@ -45,11 +45,16 @@ impl OperatorFile {
         Ok(Self { file: File::from(fd), length, mode: stat.st_mode & 0o7777 })
     }
 
-    /// Reads the whole file, never more than the length that it had when it was opened.
+    /// Opens and reads a whole file.
     pub fn read(path: &Path, limit: ByteLimit) -> Result<Vec<u8>, SysError> {
-        let Self { file, length, .. } = Self::open(path, limit)?;
-        let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes).map_err(|error| SysError::io("read", path, error))?;
+        Self::open(path, limit)?.into_bytes(path)
+    }
+
+    /// Reads the whole file, never more than the length that it had when it was opened.
+    pub fn into_bytes(self, shown: &Path) -> Result<Vec<u8>, SysError> {
+        // Room from the start: growing would leave copies behind, and the file may hold a secret.
+        let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0));
+        self.file.take(self.length).read_to_end(&mut bytes).map_err(|error| SysError::io("read", shown, error))?;
         Ok(bytes)
     }
 }
