@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::{Refusal, SysError};
@@ -160,6 +160,20 @@ impl Dir {
             .map_err(|errno| SysError::io("rename to", dir.shown(to), errno))
     }
 
+    /// Renames within this folder; an error where something has the new name already.
+    pub(super) fn rename_to_new(&self, from: &str, to: &str) -> Result<(), SysError> {
+        let (old, new) = (self.plain(from)?, self.plain(to)?);
+        match rustix::fs::renameat_with(self.fd.as_fd(), old, self.fd.as_fd(), new, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // Not every file system knows the flag; a hard link never replaces either.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                self.link_from(self, from, to)?;
+                self.remove(from)
+            }
+            Err(errno) => Err(SysError::io("create", self.shown(to), errno)),
+        }
+    }
+
     /// Gives the file `name` of `from` a second name here (hard link). Fails where that name exists.
     pub fn link_from(&self, from: &Self, name: &str, new_name: &str) -> Result<(), SysError> {
         let (old, new) = (from.plain(name)?, self.plain(new_name)?);
@@ -215,6 +229,22 @@ impl Dir {
         let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
             .map_err(|errno| dir_error(&shown, errno))?;
         PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
+    }
+
+    pub(super) fn open_public_subdir(&self, name: &str, make: bool) -> Result<Self, SysError> {
+        let shown = self.shown(name);
+        let name = self.plain(name)?;
+        if make {
+            match rustix::fs::mkdirat(self.fd.as_fd(), name, Mode::from_raw_mode(0o755)) {
+                Ok(()) => self.sync()?,
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(SysError::io("make the folder", shown, errno)),
+            }
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd.as_fd(), name, flags, Mode::empty())
+            .map_err(|errno| dir_error(&shown, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: shown })
     }
 
     /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.

@@ -22,6 +22,7 @@ mod lock;
 mod new_file;
 mod notify;
 mod open;
+mod operator;
 mod pipe;
 mod process;
 
@@ -35,6 +36,7 @@ pub use lock::Lock;
 pub use new_file::NewFile;
 pub use notify::notify_service_manager;
 pub use open::CheckedFile;
+pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use process::{
     Arrived, ChildPid, Exit, Program, Signals, become_subreaper, forbid_dumping, kill_marked, own_program, reap,

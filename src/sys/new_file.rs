@@ -79,6 +79,15 @@ impl NewFile {
         Err(SysError::refused(shown(), Refusal::Exchanged))
     }
 
+    /// As [`Self::publish`], but an error where something has that name already.
+    pub fn publish_as_new(mut self, name: &str) -> Result<(), SysError> {
+        self.file.sync_all().map_err(|error| SysError::io("sync", self.dir.path().join(name), error))?;
+        self.still_ours()?;
+        self.dir.rename_to_new(&self.name, name)?;
+        self.published = true;
+        self.dir.sync()
+    }
+
     pub(super) fn sweep(dir: &Dir) -> Result<usize, SysError> {
         let mut swept = 0;
         for name in dir.names()?.into_iter().filter(|name| name.starts_with(PREFIX)) {
