@@ -23,5 +23,5 @@ pub use commit::CommitError;
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
-pub use policy::{Pause, Policy};
+pub use policy::Policy;
 pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};

@@ -1,5 +1,7 @@
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::rollout::Pause;
+use crate::types::Version;
 
 /// What operators decided for this install. It is shared by the nodes that share the binary:
 /// otherwise one node's upgrade would undo another's pin.
@@ -7,19 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     /// The one version that may be run.
     #[serde(default)]
-    pub pin: Option<crate::types::Version>,
+    pub pin: Option<Version>,
     /// No upgrade by itself for now.
     #[serde(default)]
     pub pause: Option<Pause>,
     /// Random, made once: this install's place in every rollout window.
     pub position: String,
-}
-
-/// A pause, with its end if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// When it ends by itself; `None` lasts until `resume`.
-    pub until: Option<Timestamp>,
 }
 
 impl Policy {

@@ -122,7 +122,9 @@ pub struct Verdict {
     pub reason: String,
     /// Why, for people.
     pub detail: String,
-    /// When.
+    /// When it was asked for.
+    pub since: Timestamp,
+    /// When it ended.
     pub at: Timestamp,
     /// The end of what the candidate wrote, at most 8 KiB.
     pub output: String,

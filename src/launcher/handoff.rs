@@ -14,7 +14,7 @@ use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Lock, Moment, OutputPipe, Program};
 
 /// Set for a launcher that takes over from another one.
-pub(super) const VARIABLE: &str = "EXUVIA_HANDOFF";
+pub(super) const VARIABLE: &str = "EXUVIA_INTERNAL_HANDOFF";
 
 /// What the next launcher must know, beside the node's record.
 #[derive(Debug, Serialize, Deserialize)]

@@ -349,6 +349,7 @@ impl Supervisor {
             kind: VerdictKind::Good,
             reason: "committed".to_owned(),
             detail: "it served through its probation, as worker and as launcher".to_owned(),
+            since: trial.since,
             at: Timestamp::now(),
             output: String::new(),
         });
@@ -370,6 +371,7 @@ impl Supervisor {
             kind: failure.kind,
             reason: failure.reason.to_owned(),
             detail: failure.detail.clone(),
+            since: trial.since,
             at: Timestamp::now(),
             output,
         });

@@ -42,7 +42,7 @@ pub(super) const HIDDEN: &[&str] = &[
 ];
 
 /// Marks a worker and everything that descends from it.
-const MARKER: &str = "EXUVIA_WORKER_ID";
+const MARKER: &str = "EXUVIA_INTERNAL_WORKER";
 
 impl Worker {
     /// Starts `binary` as a worker, and tells it what it must know.

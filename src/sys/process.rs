@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -119,6 +119,60 @@ impl Program<'_> {
         };
         attempt().err().unwrap_or_else(|| io::Error::other("exec returned"))
     }
+}
+
+/// How a bounded run ended.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// How it ended; `None`: it did not within its time, and was killed.
+    pub exit: Option<Exit>,
+    /// What it wrote to standard output, at most the limit.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error, at most the limit.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs a program to its end, for at most `patience`, keeping at most `limit` bytes of each output.
+/// Whatever it started is killed with it. Blocks; for processes that do not use [`reap`].
+pub fn run_bounded(program: &Program<'_>, patience: Duration, limit: u64) -> io::Result<Ran> {
+    let mut command = program.command();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = retry_text_busy(|| command.spawn())?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(ChildPid);
+    let reader = |pipe: Option<Box<dyn io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            if let Some(mut pipe) = pipe {
+                pipe.by_ref().take(limit).read_to_end(&mut kept).ok();
+                // The rest is read and dropped, so that the writer is not stopped by a full pipe.
+                io::copy(&mut pipe, &mut io::sink()).ok();
+            }
+            kept
+        })
+    };
+    let stdout = reader(child.stdout.take().map(|pipe| Box::new(pipe) as _));
+    let stderr = reader(child.stderr.take().map(|pipe| Box::new(pipe) as _));
+    let deadline = std::time::Instant::now() + patience;
+    let exit = loop {
+        match child.try_wait()? {
+            Some(status) => {
+                use std::os::unix::process::ExitStatusExt;
+                break Some(status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or(0)), Exit::Code));
+            }
+            None if std::time::Instant::now() >= deadline => break None,
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    // Also what it left behind holds the pipes open.
+    if let Some(group) = group {
+        group.kill_group();
+    }
+    for (name, value) in program.env {
+        let _ = kill_marked(&format!("{name}={}", value.to_string_lossy()));
+    }
+    child.wait()?;
+    let kept = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    Ok(Ran { exit, stdout: kept(stdout), stderr: kept(stderr) })
 }
 
 /// The program that this process executes: its handle, and the path it had when it was started.
