@@ -67,11 +67,16 @@ pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
     }
 }
 
-fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+/// The rule that a file breaks by what it is or whose it is.
+pub(super) fn judge_kind_and_owner(stat: &Stat) -> Option<Refusal> {
     let ours = rustix::process::geteuid().as_raw();
-    let refusal = kind_refusal(FileType::from_raw_mode(stat.st_mode))
+    kind_refusal(FileType::from_raw_mode(stat.st_mode))
         .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
-        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
+}
+
+fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+    let refusal =
+        judge_kind_and_owner(stat).or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
     match refusal {
         None => Ok(()),
         Some(refusal) => Err(SysError::refused(shown, refusal)),
