@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::error::{Refusal, SysError};
 use super::lock::Lock;
 use super::new_file::NewFile;
-use super::open::CheckedFile;
+use super::open::{CheckedFile, SAFE, kind_or_owner_refusal};
 use crate::types::ByteLimit;
 
 /// A folder held by an open handle. Every name is resolved relative to that handle.
@@ -208,6 +208,36 @@ impl Dir {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(SysError::io("examine", self.shown(name), errno)),
+        }
+    }
+
+    /// Judges the file `name` without opening it: a regular file of ours, or nothing (`false`).
+    ///
+    /// For files that a library opens again by name, in folders into which only we write. A second
+    /// handle of ours would be harmful there: closing it releases the locks (POSIX) that the library
+    /// holds on the same file.
+    pub fn judge_file(&self, name: &str) -> Result<bool, SysError> {
+        let shown = self.shown(name);
+        match rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match kind_or_owner_refusal(&stat) {
+                None => Ok(true),
+                Some(refusal) => Err(SysError::refused(shown, refusal)),
+            },
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(SysError::io("examine", shown, errno)),
+        }
+    }
+
+    /// Makes an empty file `name` (0600) where there is none. See [`Self::judge_file`].
+    pub fn ensure_file(&self, name: &str) -> Result<(), SysError> {
+        if self.judge_file(name)? {
+            return Ok(());
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | SAFE;
+        match rustix::fs::openat(self.fd.as_fd(), name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(_) => self.sync(),
+            Err(Errno::EXIST) => self.judge_file(name).map(drop),
+            Err(errno) => Err(SysError::io("create", self.shown(name), errno)),
         }
     }
 

@@ -102,7 +102,8 @@ pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
     }
 }
 
-fn kind_or_owner_refusal(stat: &Stat) -> Option<Refusal> {
+/// The rule that a file breaks by what it is or whose it is.
+pub(super) fn kind_or_owner_refusal(stat: &Stat) -> Option<Refusal> {
     let ours = rustix::process::geteuid().as_raw();
     kind_refusal(FileType::from_raw_mode(stat.st_mode))
         .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
