@@ -305,7 +305,7 @@ mod tests {
         let text = format!(r#"[{{"tag_name":"v1.0.0","assets":[{asset},{asset}]}},{{"tag_name":"v2.0.0"}}]"#);
         let listing = Listing::parse(text.as_bytes(), &limits).unwrap();
         assert_eq!(reasons(&listing), [("v1.0.0", SkipReason::TooManyAssets)]);
-        assert!(Listing::parse(br#"[{},{},{}]"#, &limits).is_err());
+        assert!(Listing::parse(b"[{},{},{}]", &limits).is_err());
     }
 
     #[test]

@@ -205,6 +205,11 @@ impl StaticListing {
         cap: ByteLimit,
         progress: &mut Progress<'_>,
     ) -> Result<u64, FetchError> {
+        let empty = |into: &mut File| {
+            let write = |source| FetchError::Write { url: printable(&asset.address), source };
+            into.set_len(0).and_then(|()| into.rewind()).map_err(write)
+        };
+        empty(into)?;
         if asset.size().is_some_and(|size| !cap.admits(size)) {
             return Err(FetchError::TooLong { url: printable(&asset.address), limit: cap });
         }
@@ -220,10 +225,8 @@ impl StaticListing {
         };
         match asset.size() {
             Some(stated) if stated != received => {
-                let url = printable(&asset.address);
-                let emptied = into.set_len(0).and_then(|()| into.rewind());
-                emptied.map_err(|source| FetchError::Write { url: url.clone(), source })?;
-                Err(FetchError::Length { url, stated, received })
+                empty(into)?;
+                Err(FetchError::Length { url: printable(&asset.address), stated, received })
             }
             _ => Ok(received),
         }
