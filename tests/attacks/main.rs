@@ -9,5 +9,6 @@ mod http_server;
 mod a12_listing;
 mod b1_pages;
 mod b2_network;
+mod b2_tls;
 mod b6_assets;
 mod fetching;
