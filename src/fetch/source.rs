@@ -189,8 +189,8 @@ impl StaticListing {
         }
         let _turn = self.turn(shared).await;
         // A sibling may have fetched it while this node waited.
-        let now = now.saturating_add(SignedDuration::try_from(started.elapsed()).unwrap_or_default()).unwrap_or(now);
-        match self.kept(shared, now).await? {
+        let waited = SignedDuration::try_from(started.elapsed()).unwrap_or_default();
+        match self.kept(shared, now.saturating_add(waited).unwrap_or(now)).await? {
             (Some(listing), _) => Ok(listing),
             (None, stale) => self.fetch(url, stale, now).await,
         }
