@@ -186,6 +186,19 @@ async fn loopback_is_never_spoken_to_through_a_proxy() {
     assert!(fetch_first(&source).await.0 == body);
 }
 
+#[tokio::test]
+async fn fetching_may_move_between_threads() {
+    fn movable<T: Send>(future: T) -> T {
+        future
+    }
+    let root = tempfile::tempdir().unwrap();
+    publish(root.path());
+    let source = StaticListing::new(Location::Folder(root.path().to_owned()), &settings(), None);
+    let offer = movable(source.releases(Freshness::Shared, Timestamp::now())).await.unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    movable(source.fetch_asset(&offer.releases[0].assets[0], &mut file, CAP, &mut |_, _| {})).await.unwrap();
+}
+
 #[test]
 fn a_location_is_an_address_or_a_folder() {
     assert!(matches!("https://example.org/releases.json".parse(), Ok(Location::Web(_))));

@@ -101,6 +101,43 @@ async fn b2_what_is_not_http_ends_in_an_error() {
 }
 
 #[tokio::test]
+async fn b2_endless_interim_answers_count_as_silence() {
+    let server = serve(|stream| while raw(stream, b"HTTP/1.1 102 Processing\r\n\r\n") {});
+    both(&server, |error| matches!(error, FetchError::Stalled { .. } | FetchError::BadAnswer { .. })).await;
+}
+
+#[tokio::test]
+async fn b2_endless_trailers_end_in_an_error() {
+    let server = serve(|stream| {
+        raw(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n");
+        while raw(stream, format!("X: {}\r\n", "a".repeat(1000)).as_bytes()) {}
+    });
+    both(&server, |error| matches!(error, FetchError::BrokenOff { .. } | FetchError::BadAnswer { .. })).await;
+}
+
+#[tokio::test]
+async fn b2_an_endless_chunk_extension_ends_in_an_error() {
+    let server = serve(|stream| {
+        raw(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=");
+        while raw(stream, &[b'a'; 4096]) {}
+    });
+    both(&server, |error| matches!(error, FetchError::BrokenOff { .. } | FetchError::BadAnswer { .. })).await;
+}
+
+#[tokio::test]
+async fn b2_a_redirect_with_an_endless_body_is_followed_without_reading_it() {
+    let server = Server::start(|request, stream| {
+        if request.path == "/asset" {
+            raw(stream, b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n");
+            while raw(stream, &[b' '; 4096]) {}
+        } else {
+            reply(stream, 200, &[], BODY);
+        }
+    });
+    assert_eq!(fetch(&server, None, &settings()).await.unwrap(), BODY);
+}
+
+#[tokio::test]
 async fn b2_a_slow_drip_ends_by_the_total_time() {
     let server = serve(|stream| {
         raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
