@@ -13,9 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use exuvia::fetch::{
-    FetchError, Freshness, HttpSettings, Listing, ListingLimits, Location, LocationError, Origin, StaticListing,
-};
+use exuvia::fetch::{FetchError, Freshness, HttpSettings, Listing, ListingLimits, Location, Origin, StaticListing};
 use exuvia::sys::{Loose, PrivateDir, Refusal};
 use exuvia::types::ByteLimit;
 use http_server::{Server, hold, raw};
@@ -197,20 +195,6 @@ async fn fetching_may_move_between_threads() {
     let offer = movable(source.releases(Freshness::Shared, Timestamp::now())).await.unwrap();
     let mut file = tempfile::tempfile().unwrap();
     movable(source.fetch_asset(&offer.releases[0].assets[0], &mut file, CAP, &mut |_, _| {})).await.unwrap();
-}
-
-#[test]
-fn a_location_is_an_address_or_a_folder() {
-    assert!(matches!("https://example.org/releases.json".parse(), Ok(Location::Web(_))));
-    assert!(matches!("HTTP://127.0.0.1/releases.json".parse(), Ok(Location::Web(_))));
-    assert!(matches!("/srv/releases".parse(), Ok(Location::Folder(_))));
-    assert_eq!("".parse::<Location>(), Err(LocationError::Empty));
-    assert_eq!("https://".parse::<Location>(), Err(LocationError::Address));
-    for bad in ["file:///srv/releases", "file:/srv/releases", "ftp://example.org/", "s3://bucket/"] {
-        assert_eq!(bad.parse::<Location>(), Err(LocationError::Scheme), "{bad}");
-    }
-    let secret: Location = "https://user:word@example.org/r.json?token=word".parse().unwrap();
-    assert_eq!(secret.to_string(), "https://example.org/r.json");
 }
 
 #[test]

@@ -111,6 +111,12 @@ impl Asset {
         &self.name
     }
 
+    /// Its address for messages: without a query, which may be a secret.
+    pub(super) fn shown(&self) -> String {
+        let end = self.address.find(['?', '#']).unwrap_or(self.address.len());
+        printable(&self.address[..end])
+    }
+
     /// Its length in bytes, as the listing says.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
