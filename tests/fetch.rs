@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 const CAP: ByteLimit = ByteLimit::mib(16);
 
 fn settings() -> HttpSettings {
-    HttpSettings { stall_timeout: Duration::from_millis(500), attempts: 1, ..HttpSettings::default() }
+    HttpSettings { stall_timeout: Duration::from_millis(1500), attempts: 1, ..HttpSettings::default() }
 }
 
 fn listing(version: &str, size: usize) -> String {

@@ -117,7 +117,7 @@ async fn b2_a_server_of_another_authority_is_refused_at_once() {
     let started = Instant::now();
     let outcome = fetch_from(&source(serve(&certificates(), whole)), &asset("/asset", None)).await;
     assert!(matches!(outcome, Err(FetchError::Tls { .. })), "{outcome:?}");
-    assert!(started.elapsed() < Duration::from_millis(400), "not tried again");
+    assert!(started.elapsed() < Duration::from_millis(1400), "not tried again: the pauses alone would be longer");
 }
 
 #[tokio::test]

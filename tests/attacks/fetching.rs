@@ -19,9 +19,9 @@ pub(crate) const CAP: ByteLimit = ByteLimit::kib(64);
 pub(crate) fn settings() -> HttpSettings {
     HttpSettings {
         connect_timeout: Duration::from_secs(2),
-        stall_timeout: Duration::from_millis(400),
-        listing_timeout: Duration::from_secs(3),
-        asset_timeout: Duration::from_secs(3),
+        stall_timeout: Duration::from_secs(1),
+        listing_timeout: Duration::from_secs(4),
+        asset_timeout: Duration::from_secs(4),
         attempts: 1,
         listing_limit: CAP,
         ..HttpSettings::default()
