@@ -17,7 +17,7 @@ mod load;
 mod settings;
 mod value;
 
-pub use error::{ConfigError, Origin, ValueError, Warning};
+pub use error::{BadValue, ConfigError, Origin, ValueError, Warning};
 pub use keys::{Default, KEYS, Key, key, reference};
 pub use layers::{ConfigFile, Input};
 pub use load::{Loaded, Strictness, load};
