@@ -9,6 +9,9 @@ use exuvia::sys::{Loose, PrivateDir};
 use exuvia::types::Version;
 use jiff::Timestamp;
 
+/// Something that happens to the file at this path.
+type Damage = fn(&Path);
+
 fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
@@ -65,7 +68,7 @@ fn lost_table(path: &Path) {
 
 #[test]
 fn l6_a_corrupt_ledger_is_set_aside_and_rebuilt() {
-    let cases: [(fn(&Path), Corruption); 6] = [
+    let cases: [(Damage, Corruption); 6] = [
         (damage_pages, Corruption::Damaged),
         (truncate, Corruption::Damaged),
         (text_instead, Corruption::NotADatabase),
