@@ -3,5 +3,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
+mod l1_ledger;
 mod l6_ledger;
 mod o1_config;
