@@ -63,6 +63,9 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The name leads to another file than the one that was written under it.
+    #[error("somebody exchanged it while it was being written; remove it and look who may write to its folder")]
+    Exchanged,
     /// A name that is empty, `.`, `..`, or holds `/` or NUL.
     #[error("its name is not a plain file name")]
     BadName,
@@ -75,6 +78,11 @@ impl SysError {
 
     pub(crate) fn refused(path: impl Into<PathBuf>, refusal: Refusal) -> Self {
         Self::Refused { path: path.into(), refusal }
+    }
+
+    /// A failed read of something below `path`.
+    pub fn read_of(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::io("read", path, source)
     }
 
     /// Whether the thing was simply not there.
