@@ -54,21 +54,10 @@ pub enum ConfigError {
     },
     /// A key that does not exist.
     #[error("{0}")]
-    UnknownKey(Warning),
+    UnknownKey(Box<Warning>),
     /// A value that its key does not take.
-    #[error("{origin}: {key} = {value:?} {problem}; for example {key} = {example}")]
-    Value {
-        /// Where it was written.
-        origin: Origin,
-        /// The key.
-        key: &'static str,
-        /// The value, as written.
-        value: String,
-        /// What is wrong with it.
-        problem: ValueError,
-        /// A value that would do, as TOML.
-        example: &'static str,
-    },
+    #[error("{0}")]
+    Value(Box<BadValue>),
     /// An environment variable of ours is not UTF-8.
     #[error("the environment variable {0} is not UTF-8 text")]
     VariableNotUtf8(String),
@@ -80,6 +69,22 @@ pub enum ConfigError {
         /// The XDG variable that could.
         variable: &'static str,
     },
+}
+
+/// A value that its key does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {key} = {value:?} {problem}; for example {key} = {example}")]
+pub struct BadValue {
+    /// Where it was written.
+    pub origin: Origin,
+    /// The key.
+    pub key: &'static str,
+    /// The value, as written.
+    pub value: String,
+    /// What is wrong with it.
+    pub problem: ValueError,
+    /// A value that would do, as TOML.
+    pub example: &'static str,
 }
 
 /// A key that does not exist: an error in strict mode, a warning otherwise.

@@ -15,7 +15,7 @@ pub struct Key {
     /// Its name: `section.key`, or `key` at the top of a file.
     pub name: &'static str,
     /// What it is when nobody sets it.
-    pub default: Default,
+    pub default: Fallback,
     /// What it means, in one sentence.
     pub meaning: &'static str,
     /// A value that would do, as TOML.
@@ -25,7 +25,7 @@ pub struct Key {
 
 /// What a setting is when nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
+pub enum Fallback {
     /// This value, as one would write it in a variable.
     Value(&'static str),
     /// What these words say.
@@ -57,8 +57,8 @@ pub fn reference(product: &Product) -> String {
     let mut text = String::new();
     for key in KEYS {
         let default = match key.default {
-            Default::Value(value) => value,
-            Default::Words(words) => words,
+            Fallback::Value(value) => value,
+            Fallback::Words(words) => words,
         };
         writeln!(
             text,
@@ -115,7 +115,7 @@ impl Draft {
             listing_ttl: None,
         };
         for key in KEYS {
-            if let Default::Value(value) = key.default {
+            if let Fallback::Value(value) = key.default {
                 (key.set)(&mut draft, &Raw::Plain(value.to_owned())).expect("a test applies every default");
             }
         }
@@ -132,175 +132,175 @@ fn put<T>(place: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError>
 pub const KEYS: &[Key] = &[
     Key {
         name: "node",
-        default: Default::Value("default"),
+        default: Fallback::Value("default"),
         meaning: "The node's name on this host; nodes that share a binary need different ones.",
         example: "\"edge-1\"",
         set: |draft, raw| put(&mut draft.settings.node, value::node(raw)),
     },
     Key {
         name: "listen",
-        default: Default::Value("127.0.0.1:7650"),
+        default: Fallback::Value("127.0.0.1:7650"),
         meaning: "Where the node answers over HTTP (health, metrics, status): an IP address with a port, or \"off\".",
         example: "\"127.0.0.1:7650\"",
         set: |draft, raw| put(&mut draft.settings.listen, value::listen(raw)),
     },
     Key {
         name: "install_dir",
-        default: Default::Words("a folder beside the committed binary"),
+        default: Fallback::Words("a folder beside the committed binary"),
         meaning: "Where versions are kept; on the file system of the committed binary, which must allow execution.",
         example: "\"/opt/node/.install\"",
         set: |draft, raw| put(&mut draft.settings.install_dir, value::path(raw).map(Some)),
     },
     Key {
         name: "cache_dir",
-        default: Default::Words("$CACHE_DIRECTORY, /var/cache/<product> for root, else the user's cache folder"),
+        default: Fallback::Words("$CACHE_DIRECTORY, /var/cache/<product> for root, else the user's cache folder"),
         meaning: "Where signed archives are kept for all nodes of this user.",
         example: "\"/var/cache/node\"",
         set: |draft, raw| put(&mut draft.cache_dir, value::path(raw).map(Some)),
     },
     Key {
         name: "data_dir",
-        default: Default::Words("$STATE_DIRECTORY, /var/lib/<product>/<node> for root, else the user's data folder"),
+        default: Fallback::Words("$STATE_DIRECTORY, /var/lib/<product>/<node> for root, else the user's data folder"),
         meaning: "Where this node keeps its ledger and its control socket; no two nodes may share it.",
         example: "\"/var/lib/node/edge-1\"",
         set: |draft, raw| put(&mut draft.data_dir, value::path(raw).map(Some)),
     },
     Key {
         name: "source.listing",
-        default: Default::Words("none: the node does not look for releases"),
+        default: Fallback::Words("none: the node does not look for releases"),
         meaning: "The URL of releases.json, or the folder that holds it.",
         example: "\"https://releases.example.com/releases.json\"",
         set: |draft, raw| put(&mut draft.settings.source.listing, value::listing(raw).map(Some)),
     },
     Key {
         name: "source.asset_hosts",
-        default: Default::Words("none"),
+        default: Fallback::Words("none"),
         meaning: "Hosts besides the listing's own from which archives may be fetched.",
         example: "[\"cdn.example.com\"]",
         set: |draft, raw| put(&mut draft.settings.source.asset_hosts, value::hosts(raw)),
     },
     Key {
         name: "source.allow_plain_http",
-        default: Default::Words("none"),
+        default: Fallback::Words("none"),
         meaning: "Hosts that may be spoken to without TLS; loopback always may.",
         example: "[\"mirror.lan:8080\"]",
         set: |draft, raw| put(&mut draft.settings.source.allow_plain_http, value::hosts(raw)),
     },
     Key {
         name: "poll.interval",
-        default: Default::Value("1h"),
+        default: Fallback::Value("1h"),
         meaning: "Time between two looks for releases.",
         example: "\"1h\"",
         set: |draft, raw| put(&mut draft.settings.poll.interval, value::duration(raw)),
     },
     Key {
         name: "poll.jitter",
-        default: Default::Value("0.2"),
+        default: Fallback::Value("0.2"),
         meaning: "How far each interval is stretched or shrunk at random, as a fraction from 0 to 0.5.",
         example: "0.2",
         set: |draft, raw| put(&mut draft.settings.poll.jitter, value::fraction(raw)),
     },
     Key {
         name: "poll.listing_ttl",
-        default: Default::Words("half of poll.interval"),
+        default: Fallback::Words("half of poll.interval"),
         meaning: "For how long a listing that a sibling fetched is used instead of asking again.",
         example: "\"30m\"",
         set: |draft, raw| put(&mut draft.listing_ttl, value::duration(raw).map(Some)),
     },
     Key {
         name: "rollout.window",
-        default: Default::Value("24h"),
+        default: Fallback::Value("24h"),
         meaning: "Each node waits its own part of this time after it first saw a release; 0s lets none wait.",
         example: "\"24h\"",
         set: |draft, raw| put(&mut draft.settings.rollout.window, value::window(raw)),
     },
     Key {
         name: "trial.start",
-        default: Default::Value("60s"),
+        default: Fallback::Value("60s"),
         meaning: "How long a candidate may take until it says that it is ready.",
         example: "\"60s\"",
         set: |draft, raw| put(&mut draft.settings.trial.start, value::duration(raw)),
     },
     Key {
         name: "trial.probation",
-        default: Default::Value("10m"),
+        default: Fallback::Value("10m"),
         meaning: "How long a candidate must then stay healthy.",
         example: "\"10m\"",
         set: |draft, raw| put(&mut draft.settings.trial.probation, value::duration(raw)),
     },
     Key {
         name: "trial.sibling_probation",
-        default: Default::Value("60s"),
+        default: Fallback::Value("60s"),
         meaning: "The same, where a sibling on this host has proved the release already.",
         example: "\"60s\"",
         set: |draft, raw| put(&mut draft.settings.trial.sibling_probation, value::duration(raw)),
     },
     Key {
         name: "trial.handoff",
-        default: Default::Value("15s"),
+        default: Fallback::Value("15s"),
         meaning: "How long a candidate must prove itself as a launcher before it is committed.",
         example: "\"15s\"",
         set: |draft, raw| put(&mut draft.settings.trial.handoff, value::duration(raw)),
     },
     Key {
         name: "trial.drain",
-        default: Default::Value("30s"),
+        default: Fallback::Value("30s"),
         meaning: "How long a leaving worker may finish what it has begun.",
         example: "\"30s\"",
         set: |draft, raw| put(&mut draft.settings.trial.drain, value::duration(raw)),
     },
     Key {
         name: "trial.watchdog",
-        default: Default::Value("30s"),
+        default: Fallback::Value("30s"),
         meaning: "The longest silence of a healthy worker.",
         example: "\"30s\"",
         set: |draft, raw| put(&mut draft.settings.trial.watchdog, value::duration(raw)),
     },
     Key {
         name: "trial.tries",
-        default: Default::Value("3"),
+        default: Fallback::Value("3"),
         meaning: "How often a trial may be cut short from outside (a reboot, say) before it has failed: 1 to 10.",
         example: "3",
         set: |draft, raw| put(&mut draft.settings.trial.tries, value::tries(raw)),
     },
     Key {
         name: "trial.probe",
-        default: Default::Value("20s"),
+        default: Fallback::Value("20s"),
         meaning: "How long a candidate may take to describe itself before it is tried.",
         example: "\"20s\"",
         set: |draft, raw| put(&mut draft.settings.trial.probe, value::duration(raw)),
     },
     Key {
         name: "trial.sibling_verdict",
-        default: Default::Value("24h"),
+        default: Fallback::Value("24h"),
         meaning: "For how long a sibling's verdict on a release is waited for and believed.",
         example: "\"24h\"",
         set: |draft, raw| put(&mut draft.settings.trial.sibling_verdict, value::duration(raw)),
     },
     Key {
         name: "limits.archive",
-        default: Default::Value("512MiB"),
+        default: Fallback::Value("512MiB"),
         meaning: "The longest release archive that is accepted.",
         example: "\"512MiB\"",
         set: |draft, raw| put(&mut draft.settings.limits.archive, value::size(raw)),
     },
     Key {
         name: "limits.binary",
-        default: Default::Value("1GiB"),
+        default: Fallback::Value("1GiB"),
         meaning: "The longest binary that is accepted out of an archive.",
         example: "\"1GiB\"",
         set: |draft, raw| put(&mut draft.settings.limits.binary, value::size(raw)),
     },
     Key {
         name: "log.format",
-        default: Default::Value("text"),
+        default: Fallback::Value("text"),
         meaning: "How log lines look: text or json.",
         example: "\"json\"",
         set: |draft, raw| put(&mut draft.settings.log.format, value::log_format(raw)),
     },
     Key {
         name: "log.filter",
-        default: Default::Value("info"),
+        default: Fallback::Value("info"),
         meaning: "What is logged: a level, or target=level, separated by commas.",
         example: "\"info\"",
         set: |draft, raw| put(&mut draft.settings.log.filter, value::filter(raw)),

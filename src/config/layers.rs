@@ -49,14 +49,7 @@ impl Input {
         let root = sys::running_as_root();
         let paths = match only {
             Some(path) => vec![path.to_path_buf()],
-            None => {
-                let mut paths = sys::config_files(&Path::new("/usr/lib").join(product.as_str()).join("config.d"))?;
-                paths.extend(of_folder(Path::new("/etc"), &product)?);
-                if !root && let Some(home) = user_folder(&env, "XDG_CONFIG_HOME", ".config") {
-                    paths.extend(of_folder(&home, &product)?);
-                }
-                paths
-            }
+            None => layers(Path::new("/"), &product, root, &env)?,
         };
         let files = paths.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self { product, root, files, env, flags })
@@ -73,6 +66,21 @@ fn user_folder(env: &BTreeMap<OsString, OsString>, variable: &str, below_home: &
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)))
 }
 
+/// The files below `system`, then those of a user other than root.
+fn layers(
+    system: &Path,
+    product: &Product,
+    root: bool,
+    env: &BTreeMap<OsString, OsString>,
+) -> Result<Vec<PathBuf>, SysError> {
+    let mut paths = sys::config_files(&system.join("usr/lib").join(product.as_str()).join("config.d"))?;
+    paths.extend(of_folder(&system.join("etc"), product)?);
+    if !root && let Some(home) = user_folder(env, "XDG_CONFIG_HOME", ".config") {
+        paths.extend(of_folder(&home, product)?);
+    }
+    Ok(paths)
+}
+
 /// `<base>/<product>/<product>.toml`, then `<base>/<product>/config.d/*.toml`.
 fn of_folder(base: &Path, product: &Product) -> Result<Vec<PathBuf>, SysError> {
     let folder = base.join(product.as_str());
@@ -87,4 +95,46 @@ fn read(path: PathBuf) -> Result<ConfigFile, ConfigError> {
     let bytes = sys::read_config(&path, LONGEST_FILE)?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8(path.clone()))?;
     Ok(ConfigFile { path, text })
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up files")]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn write(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
+    #[test]
+    fn the_weakest_layer_comes_first_and_root_has_no_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let expected: Vec<PathBuf> = [
+            "usr/lib/my-node/config.d/50-vendor.toml",
+            "etc/my-node/my-node.toml",
+            "etc/my-node/config.d/10-a.toml",
+            "etc/my-node/config.d/20-b.toml",
+            "home/.config/my-node/my-node.toml",
+            "home/.config/my-node/config.d/10-mine.toml",
+        ]
+        .map(|path| folder.path().join(path))
+        .to_vec();
+        expected.iter().rev().for_each(|path| write(path));
+        write(&folder.path().join("etc/my-node/other.toml"));
+        write(&folder.path().join("etc/other/other.toml"));
+
+        let env = BTreeMap::from([("HOME".into(), folder.path().join("home").into())]);
+        let product = "my-node".parse().unwrap();
+        assert_eq!(layers(folder.path(), &product, false, &env).unwrap(), expected);
+        assert_eq!(layers(folder.path(), &product, true, &env).unwrap(), expected[..4]);
+        assert_eq!(layers(folder.path(), &product, false, &BTreeMap::new()).unwrap(), expected[..4]);
+    }
+
+    #[test]
+    fn without_any_file_there_is_no_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(layers(folder.path(), &"my-node".parse().unwrap(), true, &BTreeMap::new()).unwrap().is_empty());
+    }
 }

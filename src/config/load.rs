@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin, Warning};
+use super::error::{BadValue, ConfigError, Origin, Warning};
 use super::keys::{Draft, KEYS, Key, key, variable_prefix};
 use super::layers::{ConfigFile, Input};
 use super::settings::Settings;
@@ -73,7 +73,14 @@ impl Merge {
                 Ok(())
             }
             Err(problem) => {
-                Err(ConfigError::Value { origin, key: key.name, value: value.shown(), problem, example: key.example })
+                let value = value.shown();
+                Err(ConfigError::Value(Box::new(BadValue {
+                    origin,
+                    key: key.name,
+                    value,
+                    problem,
+                    example: key.example,
+                })))
             }
         }
     }
@@ -81,7 +88,7 @@ impl Merge {
     fn unknown(&mut self, origin: Origin, key: &str, nearest: Option<String>) -> Result<(), ConfigError> {
         let warning = Warning { origin, key: key.to_owned(), nearest };
         match self.strictness {
-            Strictness::Strict => Err(ConfigError::UnknownKey(warning)),
+            Strictness::Strict => Err(ConfigError::UnknownKey(Box::new(warning))),
             Strictness::Lenient => {
                 self.warnings.push(warning);
                 Ok(())
@@ -158,7 +165,7 @@ fn is_section(name: &str) -> bool {
 pub(super) fn raw(value: &DeValue<'_>) -> Raw {
     match value {
         DeValue::String(text) => Raw::Text(text.to_string()),
-        // In decimal: the prefix of another radix is part of its text, and no key reads it.
+        // As it is spelled: a number in another radix keeps its prefix, and no key reads that.
         DeValue::Integer(number) => Raw::Number(number.to_string()),
         DeValue::Float(number) => Raw::Number(number.to_string()),
         DeValue::Array(items) => {
@@ -308,7 +315,7 @@ mod tests {
             let ConfigError::UnknownKey(warning) = refused(&bad) else { panic!("{written} was taken") };
             assert_eq!((warning.key.as_str(), warning.nearest.as_deref()), (written, Some(nearest)));
             let loaded = load(&bad, Strictness::Lenient).unwrap();
-            assert_eq!(loaded.warnings, [warning]);
+            assert_eq!(loaded.warnings, [*warning]);
             assert_eq!(loaded.settings, strict(&input(&[], &[], &[])), "an unknown key changed something");
         }
     }
@@ -324,12 +331,15 @@ mod tests {
         let bad = input(&["# a comment\n[trial]\ntries = 99"], &[], &[("trial.tries", "3")]);
         for strictness in [Strictness::Strict, Strictness::Lenient] {
             let error = load(&bad, strictness).unwrap_err();
-            let ConfigError::Value { origin, key, problem, .. } = &error else { panic!("{error}") };
-            assert_eq!((*key, *problem), ("trial.tries", ValueError::Number("1", "10")));
-            assert_eq!(*origin, Origin::File { path: "/etc/0.toml".into(), line: 3 });
+            let ConfigError::Value(bad) = error else { panic!("{error}") };
+            assert_eq!((bad.key, bad.problem), ("trial.tries", ValueError::Number("1", "10")));
+            assert_eq!(bad.origin, Origin::File { path: "/etc/0.toml".into(), line: 3 });
         }
-        let error = refused(&input(&[], &[("EXUVIA_POLL_INTERVAL", "soon")], &[]));
-        assert!(matches!(error, ConfigError::Value { origin: Origin::Variable(_), problem: ValueError::Duration, .. }));
+        let ConfigError::Value(bad) = refused(&input(&[], &[("EXUVIA_POLL_INTERVAL", "soon")], &[])) else { panic!() };
+        assert_eq!(
+            (&bad.origin, bad.problem),
+            (&Origin::Variable("EXUVIA_POLL_INTERVAL".into()), ValueError::Duration)
+        );
     }
 
     #[test]
@@ -353,7 +363,7 @@ mod tests {
         let env = [("EXUVIA_SOURCE_ASSET_HOSTS", "a.example, b.example:8080")];
         assert_eq!(strict(&input(&[], &env, &[])).source.asset_hosts, hosts);
         let mixed = refused(&input(&["[source]\nasset_hosts = [1]"], &[], &[]));
-        assert!(matches!(mixed, ConfigError::Value { problem: ValueError::WantsList, .. }));
+        assert!(matches!(mixed, ConfigError::Value(bad) if bad.problem == ValueError::WantsList));
     }
 
     proptest! {

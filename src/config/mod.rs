@@ -17,8 +17,8 @@ mod load;
 mod settings;
 mod value;
 
-pub use error::{ConfigError, Origin, ValueError, Warning};
-pub use keys::{Default, KEYS, Key, key, reference};
+pub use error::{BadValue, ConfigError, Origin, ValueError, Warning};
+pub use keys::{Fallback, KEYS, Key, key, reference};
 pub use layers::{ConfigFile, Input};
 pub use load::{Loaded, Strictness, load};
 pub use settings::{Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};

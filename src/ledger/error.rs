@@ -14,6 +14,9 @@ pub enum LedgerError {
     /// No room, or a quota.
     #[error("the disk is full, and the node's ledger cannot be written; nothing was recorded. Free some space")]
     Full,
+    /// The disk fails, is read-only, or does not permit it.
+    #[error("the node's ledger cannot be written: {0}; nothing was recorded. Check the disk and its permissions")]
+    Storage(#[source] rusqlite::Error),
     /// The file is damaged. The next start sets it aside.
     #[error("the node's ledger {0}; restart the node, which sets the file aside and makes a new one")]
     Corrupt(Corruption),
@@ -50,6 +53,9 @@ impl From<rusqlite::Error> for LedgerError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,
+            Some(
+                ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied,
+            ) => Self::Storage(error),
             Some(ErrorCode::NotADatabase) => Self::Corrupt(Corruption::NotADatabase),
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(Corruption::Damaged),
             _ => Self::Database(error),

@@ -32,8 +32,14 @@ impl Ledger {
     /// # Errors
     /// The folder cannot be written, the disk is full, another process holds the ledger.
     pub fn open(dir: &PrivateDir, now: Timestamp) -> Result<Self, LedgerError> {
+        // One at a time: nobody opens a file that another process is just setting aside, and SQLite
+        // does not wait by itself where a new database changes to WAL.
+        let _turn = turn(dir)?;
         let (connection, set_aside) = match connect(dir) {
-            Err(LedgerError::Corrupt(_)) => rebuild(dir, now)?,
+            Err(LedgerError::Corrupt(why)) => {
+                let set_aside = SetAside { path: set_aside(dir, why, now)?, why };
+                (connect(dir)?, Some(set_aside))
+            }
             other => (other?, None),
         };
         let node_id = node_id(&connection)?;
@@ -53,7 +59,8 @@ fn connect(dir: &Dir) -> Result<Connection, LedgerError> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    write_ahead(&connection)?;
+    schema::recognise(&connection)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     schema::prepare(&mut connection)?;
     Ok(connection)
 }
@@ -66,25 +73,8 @@ fn not_a_file(error: SysError) -> LedgerError {
     }
 }
 
-/// SQLite does not wait for a lock in the moment in which a database changes to WAL: we do.
-fn write_ahead(connection: &Connection) -> Result<(), LedgerError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL").map_err(LedgerError::from) {
-            Err(LedgerError::Busy) if Instant::now() < deadline => sleep(Duration::from_millis(10)),
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Under a lock, because two processes may have met the same damage: the second one must not set
-/// aside what the first one has just made.
-fn rebuild(dir: &Dir, now: Timestamp) -> Result<(Connection, Option<SetAside>), LedgerError> {
-    let _turn = turn(dir)?;
-    let why = match connect(dir) {
-        Err(LedgerError::Corrupt(why)) => why,
-        other => return Ok((other?, None)),
-    };
+/// Moves the file and what is beside it out of the way, and says so.
+fn set_aside(dir: &Dir, why: Corruption, now: Timestamp) -> Result<PathBuf, LedgerError> {
     let time = now.strftime("%Y%m%dT%H%M%SZ");
     let mut name = format!("{FILE}.corrupt-{time}");
     for n in 2.. {
@@ -101,14 +91,14 @@ fn rebuild(dir: &Dir, now: Timestamp) -> Result<(Connection, Option<SetAside>), 
         }
     }
     dir.sync()?;
-    let set_aside = SetAside { path: dir.path().join(name), why };
+    let path = dir.path().join(name);
     tracing::error!(
         event = "ledger.set_aside",
-        moved_to = %set_aside.path.display(),
+        moved_to = %path.display(),
         reason = %why,
         "the node's ledger {why}: moved it aside and began a new one; history and vetoes start empty"
     );
-    Ok((connect(dir)?, Some(set_aside)))
+    Ok(path)
 }
 
 fn turn(dir: &Dir) -> Result<Lock, LedgerError> {

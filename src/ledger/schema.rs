@@ -50,20 +50,24 @@ const STEPS: [&str; 1] = ["
 
 const TABLES: [&str; 5] = ["meta", "first_seen", "veto", "attempt", "event"];
 
-/// Checks that the database is ours and whole, and brings its schema up to ours if it is older.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let number = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let fresh = tables == 0;
-    if number("application_id")? != i64::from(APPLICATION_ID) && !fresh {
+/// Checks, without changing anything, that the database is ours or empty.
+pub(super) fn recognise(connection: &Connection) -> Result<(), LedgerError> {
+    let id = number(connection, "application_id")?;
+    if id != i64::from(APPLICATION_ID) && !is_empty(connection)? {
         return Err(LedgerError::Corrupt(Corruption::Foreign));
     }
+    Ok(())
+}
+
+/// Checks that the database is whole, and brings its schema up to ours if it is older.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let check: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if check != "ok" {
         return Err(LedgerError::Corrupt(Corruption::Damaged));
     }
-    let done = if fresh { 0 } else { usize::try_from(number("user_version")?).unwrap_or(0) };
+    let done = if is_empty(&transaction)? { 0 } else { number(&transaction, "user_version")? };
+    let done = usize::try_from(done).unwrap_or(0);
     if done < STEPS.len() {
         for step in &STEPS[done..] {
             transaction.execute_batch(step)?;
@@ -77,4 +81,12 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         }
     }
     Ok(transaction.commit()?)
+}
+
+fn number(connection: &Connection, pragma: &str) -> Result<i64, LedgerError> {
+    Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, LedgerError> {
+    Ok(!connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?)
 }

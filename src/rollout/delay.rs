@@ -17,7 +17,7 @@ pub fn delay(position: &[u8], version: &Version, window: Duration) -> Duration {
         .finalize();
     let fraction = hash[..8].iter().fold(0, |high, byte| high << 8 | u128::from(*byte));
     // fraction / 2^64 of the window. Windows are below 2^64 ns (584 years), so the product fits.
-    let nanos = window.as_nanos().min(u128::from(u64::MAX)) * fraction >> 64;
+    let nanos = (window.as_nanos().min(u128::from(u64::MAX)) * fraction) >> 64;
     Duration::from_nanos(u64::try_from(nanos).expect("less than a window of at most 2^64 ns"))
 }
 

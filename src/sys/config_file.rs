@@ -51,7 +51,7 @@ pub fn config_files(folder: &Path) -> Result<Vec<PathBuf>, SysError> {
     let dir = Dir::open(real)?;
     let stat = rustix::fs::fstat(dir.fd()).map_err(|errno| SysError::io("examine", folder, errno))?;
     refuse_writable(stat.st_mode, folder)?;
-    let wanted = |name: &String| !name.starts_with('.') && name.ends_with(".toml");
+    let wanted = |name: &String| !name.starts_with('.') && Path::new(name).extension().is_some_and(|end| end == "toml");
     Ok(dir.names()?.into_iter().filter(wanted).map(|name| folder.join(name)).collect())
 }
 

@@ -98,7 +98,7 @@ pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
         FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
         FileType::Socket => Some(Refusal::NotRegular("socket")),
         FileType::Symlink => Some(Refusal::Symlink),
-        _ => Some(Refusal::NotRegular("special file")),
+        FileType::Unknown => Some(Refusal::NotRegular("special file")),
     }
 }
 

@@ -18,4 +18,7 @@ mod b3_bombs;
 mod b6_assets;
 mod b_archive;
 mod fetching;
+mod l1_ledger;
+mod l6_ledger;
+mod o1_config;
 mod x1_archive;
