@@ -23,7 +23,7 @@ mod operator;
 pub use clock::{BootClock, BootId};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
-pub use lock::Lock;
+pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
 pub use open::CheckedFile;
 pub use operator::OperatorFile;

@@ -67,15 +67,6 @@ impl Dir {
         Self::open(real)
     }
 
-    /// As [`Self::of_operator`], making the folder and its parents (0755 less the umask) where they
-    /// are missing.
-    pub fn of_operator_or_new(path: &Path) -> Result<Self, SysError> {
-        if !path.as_os_str().is_empty() {
-            std::fs::create_dir_all(path).map_err(|error| SysError::io("make the folder", path, error))?;
-        }
-        Self::of_operator(path)
-    }
-
     /// The folder and the plain name of a file that the operator wants written.
     pub fn parent_of_operator_file(path: &Path) -> Result<(Self, String), SysError> {
         let name = path.file_name().and_then(|name| name.to_str());
