@@ -12,8 +12,17 @@ mod console;
 mod detached;
 mod exit;
 mod key_file;
+mod listing;
+mod pack;
+mod sums;
+mod tar_stream;
+mod tee;
+mod undo;
 
 pub use console::{Bar, fail, say, say_json};
 pub use detached::{DetachedError, Signed, length_of, sign_file, verify_file};
 pub use exit::{Exit, ToolError};
 pub use key_file::{AnyKey, KeyFileError, NewKeyPair, new_key_pair, read_any_key, read_keyring, read_secret_key};
+pub use listing::ListingError;
+pub use pack::{Pack, PackError, Packed, pack};
+pub use sums::SumsError;
