@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
 mod keygen;
+mod memory;
 mod pack;
 
 use std::fs;
