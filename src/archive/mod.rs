@@ -1,1 +1,28 @@
-//! (being built)
+//! Release archives: from bytes of unknown origin to one verified binary, as types.
+//!
+//! `UntrustedArchive` → (signature) → `VerifiedArchive` → (extraction) → `StagedBinary`. Each step
+//! takes the value that only the step before can make.
+//!
+//! Guarantees, against whoever can write to the cache, serve the download, or (for the content of
+//! a validly signed archive) packed it badly:
+//! - the bytes that are verified are the bytes that are extracted: a private file without a name,
+//!   which nobody else can open, rename or exchange;
+//! - nothing is decompressed or parsed before a pinned key's signature for exactly this product,
+//!   version and target has been found good;
+//! - an archive yields exactly one regular file, or nothing at all (see [`extract`]);
+//! - memory is bounded, whatever the archive's length and whatever it decompresses to.
+
+mod copy;
+mod decode;
+mod error;
+pub mod extract;
+mod header;
+mod limits;
+mod signed;
+mod staged;
+
+pub use copy::{Claim, verify_copy};
+pub use error::{ArchiveError, ContentError, EntryKind};
+pub use limits::Limits;
+pub use signed::{UntrustedArchive, VerifiedArchive};
+pub use staged::StagedBinary;

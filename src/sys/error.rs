@@ -63,6 +63,9 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The name leads to another file than the one that was written under it.
+    #[error("somebody exchanged it while it was being written; remove it and look who may write to its folder")]
+    Exchanged,
     /// A name that is empty, `.`, `..`, or holds `/` or NUL.
     #[error("its name is not a plain file name")]
     BadName,

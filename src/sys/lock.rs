@@ -7,11 +7,11 @@ use rustix::io::Errno;
 
 use super::dir::Dir;
 use super::error::SysError;
-use super::open::SAFE;
+use super::open::{SAFE, judge, open_error};
 
 /// An exclusive lock on a file, for as long as this value lives (flock(2)).
 ///
-/// Lock files are never removed. After locking, the handle and the name must still be the same
+/// The file must be a regular one of ours with one name. Lock files are never removed. After locking, the handle and the name must still be the same
 /// file: otherwise somebody exchanged it, and two holders would each believe to be alone.
 #[derive(Debug)]
 pub struct Lock {
@@ -24,14 +24,16 @@ impl Lock {
         for _ in 0..8 {
             let flags = OFlags::CREATE | OFlags::RDWR | SAFE;
             let fd = rustix::fs::openat(dir.fd(), name, flags, Mode::RUSR | Mode::WUSR)
-                .map_err(|errno| SysError::io("open the lock", &shown, errno))?;
+                .map_err(|errno| open_error(&shown, "open the lock", errno))?;
             let file = File::from(fd);
+            let ours = rustix::fs::fstat(&file).map_err(|errno| SysError::io("examine", &shown, errno))?;
+            // A second name for somebody's file would have its content overwritten by our notes.
+            judge(&ours, &shown)?;
             match fs4::FileExt::try_lock(&file) {
                 Ok(()) => {}
                 Err(fs4::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs4::TryLockError::Error(error)) => return Err(SysError::io("lock", shown, error)),
             }
-            let ours = rustix::fs::fstat(&file).map_err(|errno| SysError::io("examine", &shown, errno))?;
             match rustix::fs::statat(dir.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) => {
                     return Ok(Some(Self { file }));

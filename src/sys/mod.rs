@@ -15,6 +15,7 @@
 mod clock;
 mod dir;
 mod error;
+mod from_start;
 mod lock;
 mod new_file;
 mod open;
@@ -23,6 +24,7 @@ mod operator;
 pub use clock::{BootClock, BootId};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
+pub use from_start::FromStart;
 pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
 pub use open::CheckedFile;

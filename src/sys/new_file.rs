@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::dir::Dir;
-use super::error::SysError;
+use super::error::{Refusal, SysError};
 use super::open::SAFE;
 
 /// A file that is being written under a temporary name. [`Self::publish`] gives it its real name
@@ -60,6 +60,7 @@ impl NewFile {
     /// As [`Self::publish`], but under a name in another folder of the same file system.
     pub fn publish_into(mut self, dir: &Dir, name: &str) -> Result<(), SysError> {
         self.file.sync_all().map_err(|error| SysError::io("sync", dir.path().join(name), error))?;
+        self.still_ours()?;
         self.dir.rename_into(&self.name, dir, name)?;
         self.published = true;
         dir.sync()
@@ -68,9 +69,23 @@ impl NewFile {
     /// As [`Self::publish`], but an error where something has that name already.
     pub fn publish_as_new(mut self, name: &str) -> Result<(), SysError> {
         self.file.sync_all().map_err(|error| SysError::io("sync", self.dir.path().join(name), error))?;
+        self.still_ours()?;
         self.dir.rename_to_new(&self.name, name)?;
         self.published = true;
         self.dir.sync()
+    }
+
+    /// The temporary name must still lead to the file that was written: a rename moves a name.
+    fn still_ours(&self) -> Result<(), SysError> {
+        let shown = || self.dir.path().join(&self.name);
+        let examine = |errno| SysError::io("examine", shown(), errno);
+        let ours = rustix::fs::fstat(&self.file).map_err(examine)?;
+        let named =
+            rustix::fs::statat(self.dir.fd(), self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(examine)?;
+        if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) {
+            return Ok(());
+        }
+        Err(SysError::refused(shown(), Refusal::Exchanged))
     }
 
     pub(super) fn sweep(dir: &Dir) -> Result<usize, SysError> {

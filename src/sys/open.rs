@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use super::error::{Refusal, SysError};
 use crate::types::ByteLimit;
@@ -25,12 +26,8 @@ impl CheckedFile {
     /// Opens `name` below `dir` for reading, and judges the handle: a regular file, owned by this
     /// process's effective user, with one name, of at most `limit` bytes.
     pub(super) fn open(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
-        let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty()).map_err(|errno| match errno {
-            // O_NOFOLLOW on a link, and open(2) on a socket.
-            rustix::io::Errno::LOOP => SysError::refused(shown, Refusal::Symlink),
-            rustix::io::Errno::NXIO => SysError::refused(shown, Refusal::NotRegular("socket")),
-            errno => SysError::io("open", shown, errno),
-        })?;
+        let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty())
+            .map_err(|errno| open_error(shown, "open", errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", shown, errno))?;
         judge(&stat, shown)?;
         let length = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
@@ -54,7 +51,18 @@ impl CheckedFile {
     }
 }
 
-fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+/// What a failed open(2) under [`SAFE`] says about the name.
+pub(super) fn open_error(shown: &Path, action: &'static str, errno: Errno) -> SysError {
+    match errno {
+        // O_NOFOLLOW on a link, open(2) on a socket, opening a folder for writing.
+        Errno::LOOP => SysError::refused(shown, Refusal::Symlink),
+        Errno::NXIO => SysError::refused(shown, Refusal::NotRegular("socket")),
+        Errno::ISDIR => SysError::refused(shown, Refusal::NotRegular("folder")),
+        errno => SysError::io(action, shown, errno),
+    }
+}
+
+pub(super) fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
     let refusal = not_regular(FileType::from_raw_mode(stat.st_mode));
     let ours = rustix::process::geteuid().as_raw();
     let refusal = refusal

@@ -1,0 +1,132 @@
+use super::Cache;
+use super::entry::{ENTRY_MAX, Entry, EntryName};
+use super::error::{CacheError, Reason, Rejection};
+use crate::archive::{ArchiveError, Claim, Limits, VerifiedArchive, verify_copy};
+use crate::crypto::{Keyring, PublicKey, Release};
+use crate::sys::{Dir, SysError};
+use crate::types::{KeyId, ReleaseId, Sha256Digest};
+
+/// What the cache has for a release.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A private, verified copy.
+    Hit(VerifiedArchive),
+    /// Nothing from a key that this build pins.
+    Miss,
+    /// Something that does not hold. It is gone; download again, once.
+    Rejected(Rejection),
+}
+
+/// How an entry fares. When refused: why, and which blob it named.
+enum Judged {
+    Hit(VerifiedArchive),
+    Absent,
+    Refused(Reason, Option<Sha256Digest>),
+}
+
+/// More entries than this are not searched for another name of a blob; the blob then stays.
+const SEARCH_MAX: usize = 4096;
+
+impl Cache {
+    /// Looks for an archive of `id` from each pinned key in turn. An entry is opened, copied to an
+    /// unnamed file in `staging` and verified in one pass; the first one that holds is the hit, and
+    /// the first one that does not ends the search.
+    pub fn lookup(
+        &self,
+        id: &ReleaseId,
+        keyring: &Keyring<Release>,
+        staging: &Dir,
+        limits: &Limits,
+    ) -> Result<Lookup, CacheError> {
+        for key in keyring.keys() {
+            match self.lookup_key(id, key, staging, limits)? {
+                Lookup::Miss => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Lookup::Miss)
+    }
+
+    pub(super) fn lookup_key(
+        &self,
+        id: &ReleaseId,
+        key: &PublicKey<Release>,
+        staging: &Dir,
+        limits: &Limits,
+    ) -> Result<Lookup, CacheError> {
+        match self.judge(id, key, staging, limits)? {
+            Judged::Hit(archive) => Ok(Lookup::Hit(archive)),
+            Judged::Absent => Ok(Lookup::Miss),
+            Judged::Refused(reason, digest) => {
+                let name = EntryName::new(id, key.id());
+                let bad = digest.is_some_and(|digest| !self.blobs.is_sound(digest, limits.archive));
+                let kept = self.remove(&name, digest, bad).err();
+                Ok(Lookup::Rejected(Rejection { name, reason, kept }))
+            }
+        }
+    }
+
+    /// Removes the entry of an archive that verified and yet could not be extracted, so that nobody
+    /// meets it again.
+    pub fn discard(&self, id: &ReleaseId, key_id: KeyId) -> Result<(), CacheError> {
+        let name = EntryName::new(id, key_id);
+        let digest = match self.entries.read(&name.file_name(), ENTRY_MAX) {
+            Ok(bytes) => Entry::from_json(&bytes).ok().map(|(entry, _)| entry.digest),
+            Err(_) => None,
+        };
+        Ok(self.remove(&name, digest, false)?)
+    }
+
+    fn judge(
+        &self,
+        id: &ReleaseId,
+        key: &PublicKey<Release>,
+        staging: &Dir,
+        limits: &Limits,
+    ) -> Result<Judged, CacheError> {
+        let name = EntryName::new(id, key.id()).file_name();
+        let bytes = match self.entries.read(&name, ENTRY_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(Judged::Absent),
+            Err(error) => return Ok(Judged::Refused(Reason::Entry(error), None)),
+        };
+        let (entry, signature) = match Entry::from_json(&bytes) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Ok(Judged::Refused(reason, None)),
+        };
+        let refused = |reason| Ok(Judged::Refused(reason, Some(entry.digest)));
+        let blob = match self.blobs.open(entry.digest, limits.archive) {
+            Ok(blob) => blob,
+            Err(error) if error.is_not_found() => return refused(Reason::BlobMissing),
+            Err(error) => return refused(Reason::Blob(error)),
+        };
+        if blob.length != entry.length {
+            return refused(Reason::Length { stated: entry.length, found: blob.length });
+        }
+        let claim = Claim { id, format: entry.format, signature: &signature, key };
+        match verify_copy(&blob, &claim, staging) {
+            Ok(archive) => Ok(Judged::Hit(archive)),
+            Err(error @ (ArchiveError::Copy(_) | ArchiveError::Staging(_))) => Err(CacheError::Staging(error)),
+            Err(error) => refused(Reason::Archive(error)),
+        }
+    }
+
+    /// Removes an entry, and its blob when that is bad itself or when no other entry names it.
+    fn remove(&self, name: &EntryName, digest: Option<Sha256Digest>, bad: bool) -> Result<(), SysError> {
+        self.entries.remove_tree(&name.file_name())?;
+        self.entries.sync()?;
+        match digest {
+            Some(digest) if bad || !self.is_named(digest)? => self.blobs.remove(digest),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_named(&self, digest: Sha256Digest) -> Result<bool, SysError> {
+        let names = self.entries.names()?;
+        let names_it = |name: &String| {
+            let bytes = self.entries.read(name, ENTRY_MAX).ok();
+            bytes.and_then(|bytes| Entry::from_json(&bytes).ok()).is_some_and(|(entry, _)| entry.digest == digest)
+        };
+        Ok(names.len() > SEARCH_MAX || names.iter().any(names_it))
+    }
+}
