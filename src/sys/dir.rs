@@ -73,6 +73,22 @@ impl Dir {
         CheckedFile::open(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
     }
 
+    /// Opens a regular file for reading, whoever owns it: for content that is verified after it was
+    /// read. Neither follows a link nor blocks.
+    pub fn open_foreign_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
+        CheckedFile::open_foreign(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
+    }
+
+    /// Opens the folder `name`, whoever owns it: for content that is verified after it was read. A
+    /// link is not followed.
+    pub fn foreign_subdir(&self, name: &str) -> Result<Self, SysError> {
+        let shown = self.shown(name);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
+            .map_err(|errno| dir_error(&shown, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: shown })
+    }
+
     /// Reads a whole regular file of ours, at most `limit` bytes.
     pub fn read(&self, name: &str, limit: ByteLimit) -> Result<Vec<u8>, SysError> {
         self.open_file(name, limit)?.read(&self.shown(name))
@@ -210,20 +226,15 @@ impl Dir {
         PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
     }
 
-    pub(super) fn open_public_subdir(&self, name: &str, make: bool) -> Result<Self, SysError> {
-        let shown = self.shown(name);
-        let name = self.plain(name)?;
-        if make {
-            match rustix::fs::mkdirat(self.fd.as_fd(), name, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.sync()?,
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(SysError::io("make the folder", shown, errno)),
-            }
+    /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
+    /// and whose content is verified by whoever uses it.
+    pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
+        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(0o755)) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(SysError::io("make the folder", self.shown(name), errno)),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(self.fd.as_fd(), name, flags, Mode::empty())
-            .map_err(|errno| dir_error(&shown, errno))?;
-        Ok(Self { fd: Arc::new(fd), path: shown })
+        self.foreign_subdir(name)
     }
 
     /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.

@@ -26,6 +26,24 @@ impl CheckedFile {
     /// Opens `name` below `dir` for reading, and judges the handle: a regular file, owned by this
     /// process's effective user, with one name, of at most `limit` bytes.
     pub(super) fn open(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
+        Self::open_judged(dir, name, shown, limit, judge)
+    }
+
+    /// As [`Self::open`], but whoever owns the file, and however many names it has.
+    pub(super) fn open_foreign(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
+        Self::open_judged(dir, name, shown, limit, |stat, shown| match judge_kind(stat) {
+            None => Ok(()),
+            Some(refusal) => Err(SysError::refused(shown, refusal)),
+        })
+    }
+
+    fn open_judged(
+        dir: impl AsFd,
+        name: &str,
+        shown: &Path,
+        limit: ByteLimit,
+        judge: impl Fn(&Stat, &Path) -> Result<(), SysError>,
+    ) -> Result<Self, SysError> {
         let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty())
             .map_err(|errno| open_error(shown, "open", errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", shown, errno))?;
@@ -62,25 +80,24 @@ pub(super) fn open_error(shown: &Path, action: &'static str, errno: Errno) -> Sy
     }
 }
 
-pub(super) fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
-    let refusal = not_regular(FileType::from_raw_mode(stat.st_mode));
-    let ours = rustix::process::geteuid().as_raw();
-    let refusal = refusal
-        .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
-        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
-    match refusal {
-        None => Ok(()),
-        Some(refusal) => Err(SysError::refused(shown, refusal)),
-    }
-}
-
-pub(super) fn not_regular(kind: FileType) -> Option<Refusal> {
-    match kind {
+pub(super) fn judge_kind(stat: &Stat) -> Option<Refusal> {
+    match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some(Refusal::NotRegular("folder")),
         FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
         FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
         FileType::Socket => Some(Refusal::NotRegular("socket")),
         _ => Some(Refusal::NotRegular("special file")),
+    }
+}
+
+pub(super) fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+    let ours = rustix::process::geteuid().as_raw();
+    let refusal = judge_kind(stat)
+        .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
+        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
+    match refusal {
+        None => Ok(()),
+        Some(refusal) => Err(SysError::refused(shown, refusal)),
     }
 }

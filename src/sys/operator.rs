@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::dir::Dir;
 use super::error::{Refusal, SysError};
-use super::open::not_regular;
+use super::open::judge_kind;
 use crate::types::ByteLimit;
 
 /// An open regular file that an operator named. Nothing is promised about who may change it.
@@ -35,7 +35,7 @@ impl OperatorFile {
             errno => SysError::io("open", path, errno),
         })?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", path, errno))?;
-        if let Some(refusal) = not_regular(FileType::from_raw_mode(stat.st_mode)) {
+        if let Some(refusal) = judge_kind(&stat) {
             return Err(SysError::refused(path, refusal));
         }
         let length = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
@@ -75,16 +75,5 @@ impl Dir {
         };
         let parent: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok((Self::of_operator(&parent)?, name.to_owned()))
-    }
-
-    /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
-    /// and whose content is verified by whoever uses it.
-    pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
-        self.open_public_subdir(name, true)
-    }
-
-    /// As [`Self::public_subdir`], but a missing folder is an error.
-    pub fn existing_public_subdir(&self, name: &str) -> Result<Self, SysError> {
-        self.open_public_subdir(name, false)
     }
 }

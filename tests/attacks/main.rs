@@ -3,9 +3,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up and inspect files")]
 
+#[path = "../support/http_server.rs"]
+mod http_server;
+
+mod a12_listing;
 mod a_cache;
 mod a_turn;
 mod archive_fixtures;
+mod b1_pages;
+mod b2_network;
+mod b2_tls;
 mod b3_bombs;
+mod b6_assets;
 mod b_archive;
+mod fetching;
 mod x1_archive;
