@@ -24,8 +24,6 @@ pub(super) struct Entry {
     #[serde(default)]
     pub(super) name: Option<String>,
     #[serde(default)]
-    pub(super) draft: bool,
-    #[serde(default)]
     pub(super) prerelease: bool,
     #[serde(default)]
     pub(super) html_url: Option<String>,

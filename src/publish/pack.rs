@@ -12,7 +12,8 @@ use super::sums::{SUMS, Sums, SumsError};
 use super::tar_stream::TarStream;
 use super::tee::{Hashing, Tee};
 use super::undo::Undo;
-use crate::crypto::{Context, Release, SecretKey, SignError, Signature};
+use crate::archive::{ArchiveError, Limits, UntrustedArchive};
+use crate::crypto::{Context, Keyring, Release, SecretKey, SignError, Signature};
 use crate::sys::{Dir, DirLock, NewFile, OperatorFile, SysError};
 use crate::types::{ArchiveFormat, ByteLimit, KeyId, ReleaseId, Sha256Digest};
 
@@ -76,6 +77,20 @@ pub enum PackError {
     /// No signature could be made.
     #[error("{0}. Nothing was published.")]
     Sign(SignError),
+    /// A node would not install it.
+    #[error("nodes would refuse this archive, so nothing was published: {0}")]
+    Refused(#[from] ArchiveError),
+    /// A node would not download it.
+    #[error("the archive is {length} bytes long, and nodes download at most {limit}; nothing was published")]
+    TooLong {
+        /// Length of the archive.
+        length: u64,
+        /// What nodes allow unless they are told otherwise.
+        limit: u64,
+    },
+    /// The archive does not hold the binary.
+    #[error("the archive does not give the binary back, so nothing was published: this machine computes wrongly")]
+    Faulty,
     /// The listing does not take the release.
     #[error("{} was left as it is: {source}", path.display())]
     Listing {
@@ -110,7 +125,9 @@ impl ToolError for PackError {
             Self::Storage(_) | Self::Changed(_) | Self::Archive { .. } | Self::Sign(SignError::Read(_)) => {
                 Exit::Storage
             }
-            Self::Sign(_) => Exit::Unexpected,
+            Self::Sign(_) | Self::Faulty => Exit::Unexpected,
+            Self::Refused(ArchiveError::Copy(_) | ArchiveError::Staging(_)) => Exit::Storage,
+            Self::Refused(_) | Self::TooLong { .. } => Exit::Verification,
             Self::Empty(_) | Self::Level(..) => Exit::Usage,
             Self::Listing { .. } | Self::Sums { .. } | Self::PublishedOtherwise(_) => Exit::Verification,
             Self::Busy(_) => Exit::Busy,
@@ -129,7 +146,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Packs, signs and publishes a binary into the tree at `out`.
 ///
-/// The archive is compressed and both signatures are made before anything appears under its name.
+/// The archive is compressed, both signatures are made, and it is extracted as a node would, before anything appears under its name.
 pub fn pack(
     plan: &Pack,
     key: &SecretKey<Release>,
@@ -148,8 +165,9 @@ pub fn pack(
     let folder = undo.open_folder(&root, &version)?;
 
     let mut archive = folder.new_file(0o644)?;
-    let tar_signature = write_archive(plan, level, key, binary, &input, &mut archive, progress)?;
+    let (tar_signature, content) = write_archive(plan, level, key, binary, &input, &mut archive, progress)?;
     let (signature, digest, length) = sign_archive(plan, key, &archive).map_err(PackError::Sign)?;
+    rehearse(plan, key, &archive, &signature, &folder, content)?;
 
     let name = format!("{}{}", plan.id.asset_stem(), plan.format.suffix());
     let packed = |is_new| Packed { archive: folder.path().join(&name), length, digest, key: key.public().id(), is_new };
@@ -224,9 +242,11 @@ fn write_archive(
     input: &OperatorFile,
     archive: &mut NewFile,
     progress: &mut dyn FnMut(u64),
-) -> Result<Signature, PackError> {
+) -> Result<(Signature, Sha256Digest), PackError> {
     let failed = |source| PackError::Archive { path: binary.to_owned(), source };
-    let body = Metered { inner: &input.file, read: 0, progress };
+    let mut body_hash = Hashing::default();
+    let metered = Metered { inner: &input.file, read: 0, progress };
+    let body = Tee { reader: metered, writer: &mut body_hash };
     let tar = TarStream::new(&plan.id.product, body, input.length).map_err(failed)?;
     let context = Context::tar(&plan.id);
     let tar_length = tar.length();
@@ -254,7 +274,7 @@ fn write_archive(
         Err(SignError::Read(source)) => Err(failed(source)),
         Err(error) => Err(PackError::Sign(error)),
         Ok(_) if length_now != input.length => Err(PackError::Changed(binary.to_owned())),
-        Ok(signature) => Ok(signature),
+        Ok(signature) => Ok((signature, body_hash.digest())),
     }
 }
 
@@ -279,6 +299,26 @@ fn sign_archive(
     let signature = key.sign(&Context::archive(&plan.id), &mut Tee { reader: file, writer: &mut hashing })?;
     let length = hashing.length;
     Ok((signature, hashing.digest(), length))
+}
+
+/// Does with the finished archive what a node will do with it.
+fn rehearse(
+    plan: &Pack,
+    key: &SecretKey<Release>,
+    archive: &NewFile,
+    signature: &Signature,
+    folder: &Dir,
+    content: Sha256Digest,
+) -> Result<(), PackError> {
+    let keys = Keyring::from_pems([key.public().to_pem().as_str()]).map_err(|_| PackError::Faulty)?;
+    let copy = archive.file().try_clone().map_err(ArchiveError::Copy)?;
+    let limits = Limits::default();
+    let untrusted = UntrustedArchive::from_private_file(copy, plan.format)?;
+    if !limits.archive.admits(untrusted.length()) {
+        return Err(PackError::TooLong { length: untrusted.length(), limit: limits.archive.get() });
+    }
+    let binary = untrusted.verify(&plan.id, signature, &keys)?.extract(folder, &limits, &mut |_| ())?;
+    if binary.digest() == content { Ok(()) } else { Err(PackError::Faulty) }
 }
 
 /// Whether the published files are still what a listing entry with this digest stands for.

@@ -16,8 +16,8 @@ fn with_release<'a>(verb: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
 fn a_new_key_signs_and_its_public_half_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let made = keygen(&["new", "--out", "k", "--json"], dir.path()).ok().json();
-    let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777;
-    assert_eq!((mode("k.key"), mode("k.pem")), (0o600, 0o644));
+    let bits = |name: &str| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((bits("k.key"), bits("k.pem")), (0o600, 0o644));
     assert_eq!((&made["private"], &made["public"]), (&"k.key".into(), &"k.pem".into()));
 
     fs::write(dir.path().join("f"), vec![7; 100_000]).unwrap();

@@ -5,6 +5,7 @@
 mod keygen;
 mod memory;
 mod pack;
+mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,16 +4,16 @@ use std::process::Command;
 
 use super::{Run, TARGET, run, snapshot, test_key};
 
-fn release(args: &[&str], dir: &Path) -> Run {
+pub(crate) fn release(args: &[&str], dir: &Path) -> Run {
     run(env!("CARGO_BIN_EXE_exuvia-release"), args, dir)
 }
 
-struct Desk {
+pub(crate) struct Desk {
     dir: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Compresses somewhat, as a program does.
         let binary: Vec<u8> =
@@ -22,11 +22,11 @@ impl Desk {
         Self { dir }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn pack(&self, out: &str, version: &str, target: &str, rest: &[&str]) -> Run {
+    pub(crate) fn pack(&self, out: &str, version: &str, target: &str, rest: &[&str]) -> Run {
         let key = test_key("a.key");
         let args = ["pack", "--binary", "binary", "--product", "exuvia", "--version", version, "--target", target];
         release(&[&args[..], &["--key", &key, "--out", out, "--level", "3"], rest].concat(), self.path())
@@ -134,7 +134,9 @@ fn the_same_binary_makes_the_same_bytes_except_the_signatures() {
 #[test]
 fn an_archive_needs_no_more_than_two_mebibytes_of_window() {
     let desk = Desk::new();
-    fs::write(desk.path().join("binary"), vec![0; 9 << 20]).unwrap();
+    let word = |n: u32| if n.is_multiple_of(16) { n.wrapping_mul(2_654_435_761) >> 7 } else { n % 64 };
+    let noise: Vec<u8> = (0..9 << 18).flat_map(|n| word(n).to_le_bytes()).collect();
+    fs::write(desk.path().join("binary"), noise).unwrap();
     desk.pack("site", "1.0.0", TARGET, &["--level", "22"]).refused(2, "--level");
     let key = test_key("a.key");
     let args = ["pack", "--binary", "binary", "--product", "exuvia", "--version", "1.0.0", "--target", TARGET];
@@ -257,4 +259,12 @@ fn two_runs_at_once_both_end_up_in_the_listing() {
     assert_eq!(listing[0]["assets"].as_array().unwrap().len(), 3 * 3 + 1);
     let sums = String::from_utf8(desk.read("site/1.0.0/SHA256SUMS")).unwrap();
     assert_eq!(sums.lines().count(), 3);
+}
+
+#[test]
+fn what_nodes_would_not_extract_is_not_published() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("binary"), vec![0; 64 << 20]).unwrap();
+    desk.pack("site", "1.0.0", TARGET, &[]).refused(4, "decompression bomb");
+    assert!(!desk.path().join("site").exists());
 }

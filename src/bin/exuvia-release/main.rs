@@ -1,6 +1,7 @@
 //! `exuvia-release`: packs, signs and publishes releases, and checks a published tree.
 
 mod pack;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -34,12 +35,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    Pack(pack::Pack),
+    Pack(Box<pack::Pack>),
+    Verify(verify::Verify),
 }
 
 fn main() -> ExitCode {
     let Cli { json, verb } = Cli::parse();
     match verb {
         Verb::Pack(verb) => verb.run(json),
+        Verb::Verify(verb) => verb.run(json),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 /// Makes OUT/VERSION/PRODUCT-TARGET.tar.zst, a signature of it, a signature of the tar inside it, and
 /// SHA256SUMS, then lists the release in OUT/releases.json. The same binary makes the same archive,
 /// byte for byte. What is published stays as it is: the same version and target with another content
-/// is refused. A run that fails leaves the tree as it was.
+/// is refused, and so is what a node would not extract. A run that fails leaves the tree as it was.
 #[derive(Args)]
 #[command(after_long_help = "EXAMPLE\n  \
     exuvia-release pack --binary target/release/exuvia --product exuvia --version 1.4.0 \\\n    \
