@@ -78,6 +78,7 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Upgrade {
     #[command(subcommand)]
     pub(super) verb: Option<UpgradeVerb>,

@@ -41,7 +41,9 @@ pub(super) fn history(app: &App, cli: &Cli, args: &History) -> Result<ExitCode, 
     if attempts.is_empty() {
         say("nothing was attempted yet");
     }
-    attempts.iter().for_each(|attempt| say(&line(attempt)));
+    for attempt in &attempts {
+        say(&line(attempt));
+    }
     for veto in vetoes {
         let until = veto.until.map_or_else(|| "until it is lifted".to_owned(), |until| format!("until {until:.0}"));
         say(&format!("veto  {} is not tried again {until}: {}", veto.version, veto.reason));

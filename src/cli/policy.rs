@@ -36,15 +36,13 @@ fn change(app: &App, cli: &Cli, change: impl FnOnce(&mut Policy)) -> Result<Exit
     if cli.json {
         say_json(&policy);
     } else {
-        for line in describe(&policy) {
-            say(&line);
-        }
+        say(&describe(&policy));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The policy in words; it holds for all nodes that share the binary.
-pub(super) fn describe(policy: &Policy) -> Vec<String> {
+pub(super) fn describe(policy: &Policy) -> String {
     let pin = match &policy.pin {
         Some(version) => format!("pinned to {version}, until `unpin`"),
         None => "not pinned".to_owned(),
@@ -57,5 +55,5 @@ pub(super) fn describe(policy: &Policy) -> Vec<String> {
         }
         Some(Pause { until: Some(until) }) => format!("paused until {until:.0}, or until `resume`"),
     };
-    vec![format!("policy     {pin}; {pause} (for all nodes of this install)")]
+    format!("policy     {pin}; {pause} (for all nodes of this install)")
 }

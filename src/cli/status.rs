@@ -37,7 +37,7 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
                     say(&format!("trial      {}", of_trial(trial)));
                 }
             }
-            policy::describe(&policy).iter().for_each(|line| say(line));
+            say(&policy::describe(&policy));
         }
         Err(error) => return Err(CliError::Talk(error)),
     }
@@ -61,7 +61,7 @@ fn tell(status: &Status) {
         say(&format!("trial      {}", of_trial(trial)));
     }
     if let Some(policy) = &status.policy {
-        policy::describe(policy).iter().for_each(|line| say(line));
+        say(&policy::describe(policy));
     }
     let source = status.source.as_deref().unwrap_or("none: set source.listing");
     say(&format!("source     {source} (trust: {})", status.trust));

@@ -49,6 +49,8 @@ pub enum ToWorker {
     TryReply(TryReply),
     /// A trial ended.
     Verdict(Box<Verdict>),
+    /// The launcher is another version by now.
+    Launcher(Version),
 }
 
 /// What a worker must know to start.
@@ -167,6 +169,7 @@ impl ToWorker {
             Self::Drain => "X_DRAIN=1".to_owned(),
             Self::TryReply(reply) => format!("X_TRY_REPLY={}", json(reply)),
             Self::Verdict(verdict) => format!("X_VERDICT={}", json(verdict)),
+            Self::Launcher(version) => format!("X_LAUNCHER={version}"),
         }
         .into_bytes()
     }
@@ -181,6 +184,7 @@ impl ToWorker {
                 "X_DRAIN" => Some(Self::Drain),
                 "X_TRY_REPLY" => serde_json::from_str(value).ok().map(Self::TryReply),
                 "X_VERDICT" => serde_json::from_str(value).ok().map(Self::Verdict),
+                "X_LAUNCHER" => value.parse().ok().map(Self::Launcher),
                 _ => None,
             })
             .collect()

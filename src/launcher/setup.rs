@@ -78,6 +78,7 @@ impl Setup {
         self.data.remove(CONTROL_SOCKET)?;
         let control = UnixListener::bind(self.data.handle_path(CONTROL_SOCKET))
             .map_err(|error| SysError::io("listen on", self.data.path().join(CONTROL_SOCKET), error))?;
+        self.data.set_mode(CONTROL_SOCKET, 0o600)?;
         control.set_nonblocking(true)?;
         listeners.push((Listener::Control, OwnedFd::from(control)));
         Ok(listeners)

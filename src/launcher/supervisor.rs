@@ -88,6 +88,7 @@ impl Supervisor {
         match baton.worker {
             Some(worker) if supervisor.record.trial.is_some() => {
                 tracing::info!(event = "launcher_took_over", version = %supervisor.setup.version, worker = worker.pid.as_raw());
+                worker.tell(&ToWorker::Launcher(supervisor.setup.version.clone()));
                 supervisor.candidate = Some((worker, Moment::now().after(handoff)));
             }
             worker => {
@@ -137,7 +138,7 @@ impl Supervisor {
                 match signal {
                     Arrived::Stop => self.stop(),
                     Arrived::Reload => {
-                        tracing::info!(event = "reload_ignored", "restart the node to reload its configuration")
+                        tracing::info!(event = "reload_ignored", "restart the node to reload its configuration");
                     }
                     Arrived::Child => {}
                 }
@@ -198,7 +199,7 @@ impl Supervisor {
             self.hear_active(message);
         }
         for message in self.candidate.as_mut().map(|(worker, _)| worker.hear()).unwrap_or_default() {
-            self.hear_candidate(message);
+            self.hear_candidate(&message);
         }
         for (worker, _) in &mut self.leaving {
             worker.hear();

@@ -110,7 +110,7 @@ impl Supervisor {
         TryReply::Accepted { id }
     }
 
-    pub(super) fn hear_candidate(&mut self, message: ToLauncher) {
+    pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
         match message {
             ToLauncher::Ready if self.progress() == Some(Progress::Starting) => self.candidate_ready(),
             ToLauncher::Stopping => {

@@ -234,8 +234,8 @@ async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender
         }
     };
     if request == Request::Status {
-        let Site { engine, state, launcher } = site;
-        let gathered = tokio::task::spawn_blocking(move || Status::gather(&engine, &state, &launcher)).await;
+        let Site { engine, state } = site;
+        let gathered = tokio::task::spawn_blocking(move || Status::gather(&engine, &state)).await;
         let status = gathered.map_err(io::Error::other)?;
         return send(&mut write, &Event::Status(Box::new(status))).await;
     }

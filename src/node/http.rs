@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::metrics;
 use super::state::{Activity, State};
 use super::status::Status;
-use crate::types::Version;
 use crate::upgrade::Engine;
 
 /// What every handler needs.
@@ -20,7 +19,6 @@ use crate::upgrade::Engine;
 pub(super) struct Site {
     pub(super) engine: Arc<Engine>,
     pub(super) state: Arc<State>,
-    pub(super) launcher: Version,
 }
 
 /// Serves `/healthz`, `/readyz`, `/metrics` and `/status` until `stopping`.
@@ -54,7 +52,7 @@ async fn metrics_page(Shared(site): Shared<Site>) -> Response {
 }
 
 async fn status(Shared(site): Shared<Site>) -> Response {
-    blocking(move || Json(Status::gather(&site.engine, &site.state, &site.launcher)).into_response()).await
+    blocking(move || Json(Status::gather(&site.engine, &site.state)).into_response()).await
 }
 
 /// Reading the ledger and the records blocks on the disk.

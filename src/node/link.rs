@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::install::Verdict;
 use crate::launcher::{Hello, Listener, ToLauncher, ToWorker, TryReply, TryRequest};
 use crate::sys::Channel;
+use crate::types::Version;
 use crate::upgrade::Ask;
 
 /// The worker's connection to its launcher.
@@ -23,6 +24,8 @@ pub(super) enum Order {
     Activate,
     Drain,
     Verdict(Box<Verdict>),
+    /// The launcher is this version by now.
+    Launcher(Version),
     /// The launcher is gone.
     Alone,
 }
@@ -62,6 +65,7 @@ impl Link {
                     ToWorker::Activate => Order::Activate,
                     ToWorker::Drain => Order::Drain,
                     ToWorker::Verdict(verdict) => Order::Verdict(verdict),
+                    ToWorker::Launcher(version) => Order::Launcher(version),
                     ToWorker::TryReply(reply) => {
                         if let Some(asked) = self.waiting().remove(reply.id()) {
                             asked.send(reply).ok();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::status::LastCheck;
+use crate::types::Version;
 use crate::upgrade::Step;
 
 /// What a worker does just now.
@@ -30,6 +31,7 @@ pub(super) struct State {
     activity: watch::Sender<Activity>,
     pub(super) counters: Counters,
     checks: Mutex<Checks>,
+    launcher: Mutex<Version>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,9 +55,18 @@ impl Counters {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(launcher: Version) -> Self {
         let (activity, _) = watch::channel(Activity::Standby);
-        Self { activity, counters: Counters::default(), checks: Mutex::default() }
+        Self { activity, counters: Counters::default(), checks: Mutex::default(), launcher: Mutex::new(launcher) }
+    }
+
+    /// The launcher's version: it may change under a worker that stays.
+    pub(super) fn launcher(&self) -> Version {
+        self.launcher.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_launcher(&self, version: Version) {
+        *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
     pub(super) fn set(&self, activity: Activity) {

@@ -55,7 +55,7 @@ pub struct LastCheck {
 }
 
 impl Status {
-    pub(super) fn gather(engine: &Engine, state: &State, launcher: &Version) -> Self {
+    pub(super) fn gather(engine: &Engine, state: &State) -> Self {
         let record = engine.install.node(&engine.node).ok().flatten();
         let checks = state.checks().clone();
         let (previous, trial) = record.map_or((None, None), |record| (record.previous, record.trial));
@@ -66,7 +66,7 @@ impl Status {
             running: engine.running.clone(),
             previous,
             committed: engine.install.committed().ok().flatten(),
-            launcher: launcher.clone(),
+            launcher: state.launcher(),
             target: engine.target.clone(),
             activity: state.activity(),
             trial,

@@ -144,8 +144,8 @@ impl Worker {
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
-        let state = Arc::new(State::new());
-        let site = Site { engine: engine.clone(), state: state.clone(), launcher: hello.launcher.clone() };
+        let state = Arc::new(State::new(hello.launcher.clone()));
+        let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker = Self { engine, state, link, running: None, asked: None, next: Instant::now() };
 
         tokio::select! {
@@ -173,6 +173,7 @@ impl Worker {
                         worker.activated(hello.on_trial).await?;
                     }
                     Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await?,
+                    Some(Order::Launcher(version)) => worker.state.set_launcher(version),
                     Some(Order::Drain) => break,
                     Some(Order::Alone) | None => {
                         tracing::error!(event = "launcher_gone", "leaves");

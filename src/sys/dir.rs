@@ -181,6 +181,13 @@ impl Dir {
             .map_err(|errno| SysError::io("link to", self.shown(new_name), errno))
     }
 
+    /// Sets the permission bits of what has that name, a socket for instance. For folders of ours
+    /// alone: somebody else could exchange the name in between.
+    pub fn set_mode(&self, name: &str, mode: u32) -> Result<(), SysError> {
+        rustix::fs::chmodat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(mode), AtFlags::empty())
+            .map_err(|errno| SysError::io("set the mode of", self.shown(name), errno))
+    }
+
     /// Makes renames, links and removals in this folder durable.
     pub fn sync(&self) -> Result<(), SysError> {
         rustix::fs::fsync(self.fd.as_fd()).map_err(|errno| SysError::io("sync", &self.path, errno))

@@ -109,10 +109,7 @@ impl UpgradeError {
     /// Whether the release itself is at fault, so that trying it again would end the same way.
     #[must_use]
     pub fn blames_release(&self) -> bool {
-        match self {
-            Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. })
     }
 
     /// Whether something that claimed to be a release did not verify.

@@ -59,25 +59,25 @@ pub(super) fn probe(
     options: &[OsString],
     patience: Duration,
 ) -> Result<(), ProbeError> {
-    let ran = ask(binary, "describe itself", vec!["self-describe".into(), "--json".into()], patience)?;
+    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
     let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
     if !description.is(id) {
         let SelfDescription { product, version, target, .. } = description;
         let found = Box::new(ReleaseId { product, version, target });
         return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
     }
-    let rehearsal = options.iter().cloned().chain(["rehearse".into()]).collect();
-    ask(binary, "rehearse its start", rehearsal, patience)?;
+    let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
+    ask(binary, "rehearse its start", &rehearsal, patience)?;
     Ok(())
 }
 
-fn ask(binary: &Binary, task: &'static str, args: Vec<OsString>, patience: Duration) -> Result<Ran, ProbeError> {
+fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(|error| ProbeError::Execute(io::Error::other(error)))?;
     let program = Program {
         handle: binary.file(),
         name: binary.path().as_os_str(),
-        args: &args,
+        args,
         env: &[(MARKER, hex::encode(random).into())],
         hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
     };
