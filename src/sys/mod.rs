@@ -38,4 +38,7 @@ pub use notify::notify_service_manager;
 pub use open::CheckedFile;
 pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
-pub use process::{Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, forbid_dumping, kill_marked, own_program, reap, run_bounded};
+pub use process::{
+    Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, forbid_dumping, kill_marked, own_program, reap,
+    run_bounded,
+};

@@ -30,7 +30,9 @@ pub enum UpgradeError {
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// The signature file is none.
-    #[error("cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole")]
+    #[error(
+        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole"
+    )]
     SignatureFile {
         /// The release.
         id: Box<ReleaseId>,
