@@ -70,13 +70,9 @@ impl Release {
             }
         };
         let signature_name = format!("{}.sig", archive.name);
-        let signature = match self.one(&signature_name)? {
-            Some(signature) => signature,
-            None => {
-                return Err(self
-                    .misnamed(&signature_name)
-                    .unwrap_or_else(|| AssetError::NoSignature { archive: archive.name.clone() }));
-            }
+        let Some(signature) = self.one(&signature_name)? else {
+            let missing = || AssetError::NoSignature { archive: archive.name.clone() };
+            return Err(self.misnamed(&signature_name).unwrap_or_else(missing));
         };
         Ok(Chosen { archive: archive.clone(), format, signature: signature.clone() })
     }

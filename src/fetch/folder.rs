@@ -35,7 +35,7 @@ impl ReleaseFolder {
         .await
     }
 
-    /// Copies one file of the folder; the copy is at its start afterwards, and empty after an error.
+    /// Copies one file of the folder into an empty file; the copy is at its start afterwards, and empty after an error.
     pub(super) async fn copy(
         &self,
         address: &str,
@@ -62,7 +62,6 @@ impl ReleaseFolder {
     ) -> Result<u64, FetchError> {
         let write = |source| FetchError::Write { url: shown.display().to_string(), source };
         let read = |source| FetchError::Read { path: shown.to_owned(), source };
-        into.set_len(0).and_then(|()| into.rewind()).map_err(write)?;
         let mut sink = into.try_clone().map_err(write)?;
         let path = self.path.clone();
         let CheckedFile { mut file, length } = lost(spawn_blocking(move || open(&path, &names, cap))).await?;

@@ -84,19 +84,18 @@ impl Http {
         body: &mut Body,
         progress: &mut Progress<'_>,
     ) -> Result<Answer, FetchError> {
+        let write = |source| FetchError::Write { url: shown(get.url), source };
+        body.clear().await.map_err(write)?;
         get.reach.admit(get.url, None).map_err(|refusal| FetchError::Address { url: shown(get.url), refusal })?;
         let deadline = Instant::now() + get.within;
         let mut attempt = 1;
         loop {
-            let cleared = body.clear().await;
-            cleared.map_err(|source| FetchError::Write { url: shown(get.url), source })?;
             let error = match timeout_at(deadline, self.attempt(get, body, progress)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => FetchError::OutOfTime { url: shown(get.url), within: get.within },
             };
-            let cleared = body.clear().await;
-            cleared.map_err(|source| FetchError::Write { url: shown(get.url), source })?;
+            body.clear().await.map_err(write)?;
             let pause = error.retry_after().unwrap_or_else(|| backoff(attempt, random()));
             let hopeless = attempt >= self.settings.attempts
                 || pause > self.settings.longest_pause

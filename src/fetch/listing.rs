@@ -111,6 +111,12 @@ impl Asset {
         &self.name
     }
 
+    /// Its address for messages: without a query, which may be a secret.
+    pub(super) fn shown(&self) -> String {
+        let end = self.address.find(['?', '#']).unwrap_or(self.address.len());
+        printable(&self.address[..end])
+    }
+
     /// Its length in bytes, as the listing says.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
@@ -305,7 +311,7 @@ mod tests {
         let text = format!(r#"[{{"tag_name":"v1.0.0","assets":[{asset},{asset}]}},{{"tag_name":"v2.0.0"}}]"#);
         let listing = Listing::parse(text.as_bytes(), &limits).unwrap();
         assert_eq!(reasons(&listing), [("v1.0.0", SkipReason::TooManyAssets)]);
-        assert!(Listing::parse(br#"[{},{},{}]"#, &limits).is_err());
+        assert!(Listing::parse(b"[{},{},{}]", &limits).is_err());
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod error;
 mod folder;
 mod http;
 mod listing;
+mod location;
 mod reach;
 mod settings;
 mod shared;
@@ -32,9 +33,10 @@ pub use backoff::backoff;
 pub use error::{Cause, FetchError};
 pub use http::Http;
 pub use listing::{Asset, Listing, ListingLimits, Origin, Release, SkipReason, Skipped};
+pub use location::{Location, LocationError};
 pub use reach::{HostName, HostNameError, Reach, UrlRefusal};
 pub use settings::HttpSettings;
-pub use source::{Freshness, Location, LocationError, StaticListing};
+pub use source::{Freshness, StaticListing};
 
 /// Receives the bytes so far, and the length that was announced, if any.
 pub type Progress<'a> = dyn FnMut(u64, Option<u64>) + Send + 'a;

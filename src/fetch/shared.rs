@@ -107,6 +107,8 @@ impl Shared {
 
     /// Keeps a listing for siblings, atomically. Failing to is no reason to fail: it is said.
     pub(super) fn store(&self, kept: &Kept) {
+        // What a killed writer left. Siblings that write just now are not disturbed.
+        let _ = self.dir.sweep();
         let etag = kept.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let head = Head { fetched_at: kept.fetched_at, etag };
         let outcome = serde_json::to_vec(&head).map(|mut bytes| {

@@ -1,14 +1,10 @@
-use std::fmt;
 use std::fs::File;
 use std::io::Seek;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderValue;
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -18,83 +14,13 @@ use super::body::Body;
 use super::error::FetchError;
 use super::folder::{ReleaseFolder, lost};
 use super::http::{Answer, Get, Http};
-use super::listing::{Asset, Listing, Origin, Skipped, printable};
+use super::listing::{Asset, Listing, Origin, Skipped};
+use super::location::Location;
 use super::reach::{Reach, UrlRefusal, shown};
 use super::settings::HttpSettings;
 use super::shared::{Kept, Shared, Unusable, entity_tag};
 use crate::sys::{Lock, PrivateDir};
 use crate::types::ByteLimit;
-
-/// Where releases are published: the address of a `releases.json`, or a folder that holds one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Location {
-    /// The address of the listing.
-    Web(Url),
-    /// The folder with the listing and everything that it names.
-    Folder(PathBuf),
-}
-
-/// Why a text is not a [`Location`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LocationError {
-    /// Nothing at all.
-    #[error("is empty; give the address of a releases.json, or a folder that holds one")]
-    Empty,
-    /// Looks like an address, but is not one.
-    #[error("is not a valid address")]
-    Address,
-    /// An address that is neither http nor https.
-    #[error("is neither an http or https address nor a folder; for a folder give its plain path, without file:")]
-    Scheme,
-}
-
-impl FromStr for Location {
-    type Err = LocationError;
-
-    fn from_str(text: &str) -> Result<Self, LocationError> {
-        if text.is_empty() {
-            return Err(LocationError::Empty);
-        }
-        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        match scheme.as_deref() {
-            Some("http" | "https") => {
-                let mut url: Url = text.parse().map_err(|_| LocationError::Address)?;
-                url.set_fragment(None);
-                Ok(Self::Web(url))
-            }
-            Some(_) => Err(LocationError::Scheme),
-            None if text.starts_with("file:") => Err(LocationError::Scheme),
-            None => Ok(Self::Folder(PathBuf::from(text))),
-        }
-    }
-}
-
-impl TryFrom<String> for Location {
-    type Error = LocationError;
-
-    fn try_from(text: String) -> Result<Self, LocationError> {
-        text.parse()
-    }
-}
-
-impl From<Location> for String {
-    fn from(location: Location) -> Self {
-        match location {
-            Location::Web(url) => url.into(),
-            Location::Folder(path) => path.to_string_lossy().into_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Web(url) => f.write_str(&shown(url)),
-            Self::Folder(path) => path.display().fmt(f),
-        }
-    }
-}
 
 /// How recent a listing must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +115,8 @@ impl StaticListing {
         }
         let _turn = self.turn(shared).await;
         // A sibling may have fetched it while this node waited.
-        let now = now.saturating_add(SignedDuration::try_from(started.elapsed()).unwrap_or_default()).unwrap_or(now);
-        match self.kept(shared, now).await? {
+        let waited = SignedDuration::try_from(started.elapsed()).unwrap_or_default();
+        match self.kept(shared, now.saturating_add(waited).unwrap_or(now)).await? {
             (Some(listing), _) => Ok(listing),
             (None, stale) => self.fetch(url, stale, now).await,
         }
@@ -205,25 +131,27 @@ impl StaticListing {
         cap: ByteLimit,
         progress: &mut Progress<'_>,
     ) -> Result<u64, FetchError> {
+        let empty = |into: &mut File| {
+            let write = |source| FetchError::Write { url: asset.shown(), source };
+            into.set_len(0).and_then(|()| into.rewind()).map_err(write)
+        };
+        empty(into)?;
         if asset.size().is_some_and(|size| !cap.admits(size)) {
-            return Err(FetchError::TooLong { url: printable(&asset.address), limit: cap });
+            return Err(FetchError::TooLong { url: asset.shown(), limit: cap });
         }
         let received = match &self.location {
             Location::Folder(path) => ReleaseFolder::new(path).copy(&asset.address, into, cap, progress).await?,
             Location::Web(own) => {
-                let url = own.join(&asset.address).map_err(|_| FetchError::Address {
-                    url: printable(&asset.address),
-                    refusal: UrlRefusal::NotAnAddress,
-                })?;
+                let url = own
+                    .join(&asset.address)
+                    .map_err(|_| FetchError::Address { url: asset.shown(), refusal: UrlRefusal::NotAnAddress })?;
                 self.http.download(&url, &self.reach(own), into, cap, progress).await?
             }
         };
         match asset.size() {
             Some(stated) if stated != received => {
-                let url = printable(&asset.address);
-                let emptied = into.set_len(0).and_then(|()| into.rewind());
-                emptied.map_err(|source| FetchError::Write { url: url.clone(), source })?;
-                Err(FetchError::Length { url, stated, received })
+                empty(into)?;
+                Err(FetchError::Length { url: asset.shown(), stated, received })
             }
             _ => Ok(received),
         }

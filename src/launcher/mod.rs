@@ -18,5 +18,5 @@ mod trial;
 mod worker;
 
 pub use protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker, TryReply, TryRequest};
-pub use setup::{LauncherError, Setup};
+pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

@@ -64,7 +64,7 @@ pub enum LauncherError {
 }
 
 /// Name of the control socket in the node's folder.
-pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+pub const CONTROL_SOCKET: &str = "control.sock";
 
 impl Setup {
     pub(super) fn listen(&self) -> Result<Vec<(Listener, OwnedFd)>, LauncherError> {

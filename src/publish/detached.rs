@@ -1,7 +1,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::exit::{Exit, ToolError};
+use crate::console::{Exit, ToolError};
 use crate::crypto::{Context, Keyring, Release, SecretKey, SignError, Signature, SignatureLength, VerifyError};
 use crate::sys::{Dir, OperatorFile, SysError};
 use crate::types::{ByteLimit, KeyId};

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::exit::{Exit, ToolError};
+use crate::console::{Exit, ToolError};
 use crate::crypto::{KeyError, Keyring, KeyringError, PublicKey, Release, SecretKey, SignError};
 use crate::sys::{Dir, OperatorFile, SysError};
 use crate::types::{ByteLimit, KeyId};

@@ -8,12 +8,9 @@
 //! - what a version and target once were, they stay: a published archive is never replaced;
 //! - the same binary makes the same archive, byte for byte.
 
-mod console;
 mod detached;
-mod exit;
 mod key_file;
 
-pub use console::{Bar, fail, say, say_json};
+pub use crate::console::{Bar, Exit, ToolError, fail, say, say_json};
 pub use detached::{DetachedError, Signed, length_of, sign_file, verify_file};
-pub use exit::{Exit, ToolError};
 pub use key_file::{AnyKey, KeyFileError, NewKeyPair, new_key_pair, read_any_key, read_keyring, read_secret_key};

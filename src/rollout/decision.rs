@@ -55,6 +55,18 @@ pub enum Gate {
     Delay,
 }
 
+impl std::fmt::Display for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Channel => "a stable release newer than what runs",
+            Self::Pin => "the pin",
+            Self::Veto => "this node's veto",
+            Self::Pause => "the pause",
+            Self::Delay => "this install's moment in the rollout window",
+        })
+    }
+}
+
 /// Why there is no plan, and what lifts that.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -226,7 +226,15 @@ impl Engine {
         let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
         let version = candidate.version.clone();
         self.ledger.event(attempt, "trial-asked", &id, Timestamp::now())?;
-        match launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await {
+        if purpose != Purpose::Upgrade {
+            // Before the trial: the version gone back to must not look for a newer one at once.
+            self.install.change_policy(|policy| policy.pin = Some(version.clone()))?;
+        }
+        let reply = launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await;
+        if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
+            self.install.change_policy(|policy| policy.pin = None)?;
+        }
+        match reply {
             TryReply::Accepted { .. } => Ok(Done::OnTrial { attempt, candidate }),
             TryReply::Wait { by, .. } => {
                 let until = Timestamp::now();

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::engine::Engine;
-use crate::install::{NodeRecord, Purpose, VerdictKind};
+use crate::install::{NodeRecord, Policy, Purpose, VerdictKind};
 use crate::ledger::{AttemptId, AttemptKind, Ending, LedgerError, NewVeto, Outcome, Verdict};
 
 /// Names a trial so that its verdict finds the attempt that asked for it.
@@ -46,6 +46,17 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
             },
             now,
         )?;
+        if imported && verdict.kind != VerdictKind::Good && verdict.purpose != Purpose::Upgrade {
+            // The pin was set for a version that this node did not reach.
+            let lift = |policy: &mut Policy| {
+                if policy.pin.as_ref() == Some(version) {
+                    policy.pin = None;
+                }
+            };
+            if let Err(error) = engine.install.change_policy(lift) {
+                tracing::error!(event = "pin_not_lifted", %version, %error, "use `unpin`");
+            }
+        }
         if imported {
             tracing::info!(event = "verdict_recorded", version = %version, kind = ?verdict.kind, reason = verdict.reason);
         }
