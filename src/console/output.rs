@@ -23,6 +23,15 @@ impl Bar {
         Self(bar)
     }
 
+    /// A counter of bytes, where nobody knows the total.
+    #[must_use]
+    pub fn counting(label: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(ProgressStyle::with_template("{msg:>9} {bytes} {bytes_per_sec}").expect("well formed"));
+        bar.set_message(label);
+        Self(bar)
+    }
+
     /// So many bytes further.
     pub fn advance(&self, bytes: u64) {
         self.0.inc(bytes);

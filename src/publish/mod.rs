@@ -8,9 +8,22 @@
 //! - what a version and target once were, they stay: a published archive is never replaced;
 //! - the same binary makes the same archive, byte for byte.
 
+mod check;
 mod detached;
 mod key_file;
+mod listing;
+mod pack;
+mod problem;
+mod sums;
+mod tar_stream;
+mod tee;
+mod undo;
 
 pub use crate::console::{Bar, Exit, ToolError, fail, say, say_json};
+pub use check::{CheckError, GoodRelease, TreeReport, check_tree};
 pub use detached::{DetachedError, Signed, length_of, sign_file, verify_file};
 pub use key_file::{AnyKey, KeyFileError, NewKeyPair, new_key_pair, read_any_key, read_keyring, read_secret_key};
+pub use listing::ListingError;
+pub use pack::{Pack, PackError, Packed, pack};
+pub use problem::{Problem, Reason};
+pub use sums::SumsError;

@@ -261,20 +261,15 @@ impl Dir {
         PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
     }
 
-    pub(super) fn open_public_subdir(&self, name: &str, make: bool) -> Result<Self, SysError> {
-        let shown = self.shown(name);
-        let name = self.plain(name)?;
-        if make {
-            match rustix::fs::mkdirat(self.fd.as_fd(), name, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.sync()?,
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(SysError::io("make the folder", shown, errno)),
-            }
+    /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
+    /// and whose content is verified by whoever uses it.
+    pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
+        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(0o755)) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(SysError::io("make the folder", self.shown(name), errno)),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(self.fd.as_fd(), name, flags, Mode::empty())
-            .map_err(|errno| dir_error(&shown, errno))?;
-        Ok(Self { fd: Arc::new(fd), path: shown })
+        self.foreign_subdir(name)
     }
 
     /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.

@@ -32,7 +32,7 @@ pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use from_start::FromStart;
-pub use lock::Lock;
+pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
 pub use notify::notify_service_manager;
 pub use open::CheckedFile;

@@ -67,15 +67,6 @@ impl Dir {
         Self::open(real)
     }
 
-    /// As [`Self::of_operator`], making the folder and its parents (0755 less the umask) where they
-    /// are missing.
-    pub fn of_operator_or_new(path: &Path) -> Result<Self, SysError> {
-        if !path.as_os_str().is_empty() {
-            std::fs::create_dir_all(path).map_err(|error| SysError::io("make the folder", path, error))?;
-        }
-        Self::of_operator(path)
-    }
-
     /// The folder and the plain name of a file that the operator wants written.
     pub fn parent_of_operator_file(path: &Path) -> Result<(Self, String), SysError> {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -84,16 +75,5 @@ impl Dir {
         };
         let parent: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok((Self::of_operator(&parent)?, name.to_owned()))
-    }
-
-    /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
-    /// and whose content is verified by whoever uses it.
-    pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
-        self.open_public_subdir(name, true)
-    }
-
-    /// As [`Self::public_subdir`], but a missing folder is an error.
-    pub fn existing_public_subdir(&self, name: &str) -> Result<Self, SysError> {
-        self.open_public_subdir(name, false)
     }
 }
