@@ -187,7 +187,7 @@ fn rooms() -> Vec<String> {
         .filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned))
         .filter(|room| room != "manual")
         .collect();
-    assert_eq!(rooms[..3], ["types", "sys", "config"], "the list was not read");
+    assert!(rooms.len() > 10 && rooms[..2] == ["types", "sys"], "the list was not read: {rooms:?}");
     rooms
 }
 

@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
+use super::keys::variable_prefix;
 use crate::sys::{self, SysError};
 use crate::types::{ByteLimit, Product};
 
@@ -33,7 +34,8 @@ pub struct ConfigFile {
 const LONGEST_FILE: ByteLimit = ByteLimit::mib(1);
 
 impl Input {
-    /// Reads the files that apply to this process. `only` (`--config`) stands in for all of them.
+    /// Reads the files that apply to this process. `only` (`--config`, else `<PRODUCT>_CONFIG`) stands
+    /// in for all of them.
     ///
     /// The weakest first: `/usr/lib/<product>/config.d/*.toml`, `/etc/<product>/<product>.toml`,
     /// `/etc/<product>/config.d/*.toml`; then, for a user other than root, the same two below
@@ -47,8 +49,10 @@ impl Input {
     ) -> Result<Self, ConfigError> {
         let env: BTreeMap<_, _> = env.into_iter().collect();
         let root = sys::running_as_root();
+        let variable = OsString::from(variable_prefix(&product) + "CONFIG");
+        let only = only.map(Path::to_path_buf).or_else(|| env.get(&variable).map(PathBuf::from));
         let paths = match only {
-            Some(path) => vec![path.to_path_buf()],
+            Some(path) => vec![path],
             None => layers(Path::new("/"), &product, root, &env)?,
         };
         let files = paths.into_iter().map(read).collect::<Result<_, _>>()?;
@@ -130,6 +134,22 @@ mod tests {
         assert_eq!(layers(folder.path(), &product, false, &env).unwrap(), expected);
         assert_eq!(layers(folder.path(), &product, true, &env).unwrap(), expected[..4]);
         assert_eq!(layers(folder.path(), &product, false, &BTreeMap::new()).unwrap(), expected[..4]);
+    }
+
+    #[test]
+    fn a_file_named_by_flag_or_variable_stands_in_for_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one.toml"), folder.path().join("other.toml"));
+        write(&one);
+        write(&other);
+        let read = |only: Option<&Path>| {
+            let env = [("MY_NODE_CONFIG".into(), one.clone().into())];
+            let input = Input::gather("my-node".parse().unwrap(), only, env, Vec::new()).unwrap();
+            assert_eq!(input.files.len(), 1);
+            input.files.into_iter().map(|file| file.path).next()
+        };
+        assert_eq!(read(None).as_ref(), Some(&one));
+        assert_eq!(read(Some(&other)).as_ref(), Some(&other));
     }
 
     #[test]

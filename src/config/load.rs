@@ -30,8 +30,8 @@ pub struct Loaded {
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
-/// Variables with the product's prefix that are not settings: they act on a build, or name the
-/// files that the caller has read already.
+/// Variables with the product's prefix that are not settings: they act on a build, or name the file
+/// that has been read already.
 const NOT_SETTINGS: [&str; 4] = ["KEYS_DIR", "VERSION", "TARGET", "CONFIG"];
 /// What follows the prefix in variables that a launcher hands to its worker.
 const INTERNAL: &str = "INTERNAL_";

@@ -337,6 +337,37 @@ mod tests {
     }
 
     #[test]
+    fn releases_that_follow_each_other_faster_than_the_window_starve_nobody() {
+        const NODES: usize = 500;
+        let mut behind: Vec<usize> = (0..NODES).collect();
+        let mut after_an_hour = 0;
+        for hour in 1..=72 {
+            let newest = v(&format!("2.0.{hour}"));
+            let first_seen = BTreeMap::from([(newest.clone(), at(3600 * (hour - 1)))]);
+            behind.retain(|node| {
+                let question = Question {
+                    now: at(3600 * hour - 1),
+                    running: &v("1.0.0"),
+                    available: &[Available { version: newest.clone(), prerelease: false }],
+                    vetoes: &[],
+                    pin: None,
+                    pause: None,
+                    first_seen: &first_seen,
+                    window: Duration::from_hours(24),
+                    position: &node.to_be_bytes(),
+                    request: None,
+                };
+                !matches!(decide(&question), Decision::Plan(_))
+            });
+            if hour == 1 {
+                after_an_hour = NODES - behind.len();
+            }
+        }
+        assert!(after_an_hour < NODES / 10, "{after_an_hour} went at once");
+        assert!(behind.len() < NODES / 10, "{} are left behind", behind.len());
+    }
+
+    #[test]
     fn a_request_skips_channel_and_delay() {
         let mut node = Node::offered(&["1.4.0", "2.0.0-rc.1"]);
         node.window = Duration::from_hours(24);
