@@ -118,7 +118,9 @@ fn list(value: &serde_json::Value) -> &[serde_json::Value] {
 fn internal_mu(public: &[u8], message: &[u8]) -> Mu {
     let squeeze = |parts: [&[u8]; 2]| {
         let mut shake = Shake256::default();
-        parts.iter().for_each(|part| shake.update(part));
+        for part in parts {
+            shake.update(part);
+        }
         let mut out = [0; 64];
         shake.finalize_xof().read(&mut out);
         out
