@@ -164,6 +164,9 @@ pub fn pack(
     let version = plan.id.version.to_string();
     let folder = undo.open_folder(&root, &version)?;
 
+    // What a killed run left; files that another run is writing are left alone.
+    folder.sweep()?;
+    root.sweep()?;
     let mut archive = folder.new_file(0o644)?;
     let (tar_signature, content) = write_archive(plan, level, key, binary, &input, &mut archive, progress)?;
     let (signature, digest, length) = sign_archive(plan, key, &archive).map_err(PackError::Sign)?;
