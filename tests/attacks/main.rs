@@ -17,4 +17,5 @@ mod b3_bombs;
 mod b6_assets;
 mod b_archive;
 mod fetching;
+mod k1_keys;
 mod x1_archive;
