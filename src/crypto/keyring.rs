@@ -2,7 +2,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::context::Context;
 use super::public::{KeyError, PublicKey, VerifyError};
-use super::role::{Release, Role};
+use super::role::Role;
 use super::signature::Signature;
 use crate::types::KeyId;
 
@@ -76,6 +76,9 @@ impl<R: Role> Keyring<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Release;
+
+    const PEMS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
 
     #[test]
     fn a_keyring_without_keys_is_refused() {
@@ -84,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_refused_however_it_is_written() {
-        let text = PINNED[0];
+        let text = PEMS[0];
         let other_line_ends = text.replace('\n', "\r\n");
         assert_eq!(Keyring::<Release>::from_pems([text, &other_line_ends]).unwrap_err(), KeyringError::Repeated(2));
     }
 
     #[test]
     fn two_keys_in_one_text_are_refused() {
-        let two = PINNED[..2].concat();
+        let two = PEMS[..2].concat();
         let refused = KeyringError::Key(1, KeyError::Public);
         assert_eq!(Keyring::<Release>::from_pems([two.as_str()]).unwrap_err(), refused);
     }
