@@ -174,8 +174,7 @@ impl Supervisor {
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
         let watchdog = self.setup.trial.watchdog;
         let start = self.setup.trial.start;
-        let active =
-            self.active.iter().map(move |worker| worker.heard.after(if worker.ready { watchdog } else { start }));
+        let active = self.active.iter().map(move |worker| worker.patience(start, watchdog));
         let candidate = self.candidate.iter().flat_map(move |(worker, deadline)| {
             [Some(*deadline), worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
@@ -223,15 +222,7 @@ impl Supervisor {
                 }
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
-            ToLauncher::Try(request) => {
-                let reply = self.begin_trial(request);
-                tracing::info!(event = "trial_requested", answer = ?reply);
-                // The reply goes to whoever asked, also when it is on its way out already.
-                let asked = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker));
-                if let Some(worker) = asked {
-                    worker.tell(&ToWorker::TryReply(reply));
-                }
-            }
+            ToLauncher::Try(request) => self.try_candidate(request),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
             ToLauncher::Watchdog | ToLauncher::Stopping => {}
         }
@@ -322,8 +313,8 @@ impl Supervisor {
         }
         let (start, watchdog) = (self.setup.trial.start, self.setup.trial.watchdog);
         if let Some(worker) = &self.active {
-            let (patience, how) = if worker.ready { (watchdog, "watchdog silence") } else { (start, "never ready") };
-            if worker.heard.after(patience) <= now {
+            let how = if worker.ready { "watchdog silence" } else { "never ready" };
+            if worker.patience(start, watchdog) <= now {
                 self.active_ended(how);
             }
         }

@@ -1,7 +1,7 @@
 //! The trial: the state machine whose states are [`Progress`] and whose edges are the methods here.
 //!
 //! ```text
-//!            begin_trial            READY               probation over       taken over, proved
+//!            try_candidate          READY               probation over       taken over, proved
 //!  (Pending) ───────────▶ Starting ───────▶ Probation ────────────────▶ Handoff ───────────▶ commit
 //!      ▲                     │                  │                          │                   │
 //!      └── set_trial_aside ──┴──────────────────┴── fail: back to the version before ──────────┘
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{CommitError, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
 use crate::sys::{Exit, Moment};
 
 /// Beyond the steps themselves, before a lease ends by itself.
@@ -63,53 +63,68 @@ impl Supervisor {
         self.save();
     }
 
-    /// A worker asks to have a staged candidate tried.
-    pub(super) fn begin_trial(&mut self, request: TryRequest) -> TryReply {
+    /// A worker asks to have a staged candidate tried. It hears the answer before anything can fail.
+    pub(super) fn try_candidate(&mut self, request: TryRequest) {
+        let id = request.id.clone();
+        match self.admit(request) {
+            Err(reply) => self.answer(reply),
+            Ok((candidate, binary)) => {
+                self.answer(TryReply::Accepted { id });
+                let deadline = Moment::now().after(self.setup.trial.start);
+                match self.start_worker(&candidate, &binary, true) {
+                    Ok(worker) => self.candidate = Some((worker, deadline)),
+                    Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+                }
+            }
+        }
+    }
+
+    /// Tells whoever asked, also when it is on its way out already.
+    fn answer(&self, reply: TryReply) {
+        tracing::info!(event = "trial_requested", answer = ?reply);
+        if let Some(worker) = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker)) {
+            worker.tell(&ToWorker::TryReply(reply));
+        }
+    }
+
+    /// Everything before the first step, the note of which is on disk then: one try is spent.
+    fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
         let TryRequest { id, candidate, purpose } = request;
         let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
         if self.is_stopping() || self.candidate.is_some() || under_way {
-            return TryReply::Busy { id };
-        }
-        let install = self.install.clone();
-        if let Some(reason) = install.why_detached() {
-            return TryReply::Refused { id, reason: reason.to_owned() };
+            return Err(TryReply::Busy { id });
         }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
-        let binary = match install.open_version(&candidate) {
-            Ok(binary) => binary,
-            Err(error) => return refused(error.to_string()),
-        };
+        if let Some(reason) = self.install.why_detached() {
+            return Err(refused(reason.to_owned()));
+        }
+        let binary = self.install.open_version(&candidate).map_err(|error| refused(error.to_string()))?;
         let steps = &self.setup.trial;
         let span = steps.start + steps.probation + steps.handoff + steps.drain + LEASE_MARGIN;
-        let epoch = match install.acquire_lease(&self.setup.node, &candidate, span) {
-            Ok(LeaseOutcome::Mine(epoch)) => epoch,
-            Ok(LeaseOutcome::Held { by, remaining, .. }) => {
-                return TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 };
+        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
+        let epoch = match lease.map_err(|error| refused(error.to_string()))? {
+            LeaseOutcome::Mine(epoch) => epoch,
+            LeaseOutcome::Held { by, remaining, .. } => {
+                return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }
-            Err(error) => return refused(error.to_string()),
         };
         let before = self.record.trial.take();
-        let tries = before.filter(|trial| trial.candidate == candidate).map_or(steps.tries.into(), |t| t.tries_left);
-        let start = Moment::now().after(steps.start);
+        let resumed = before.as_ref().filter(|trial| trial.candidate == candidate);
         self.record.trial = Some(Trial {
             id: id.clone(),
             candidate: candidate.clone(),
             purpose,
             progress: Progress::Starting,
-            tries_left: tries.saturating_sub(1),
+            tries_left: resumed.map_or(steps.tries.into(), |trial| trial.tries_left).saturating_sub(1),
             lease: Some(epoch),
-            since: Timestamp::now(),
+            since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
         });
         if !self.save() {
-            self.record.trial = None;
-            install.release_lease(epoch).ok();
-            return refused("the node's record cannot be written; nothing was started".to_owned());
+            self.record.trial = before;
+            self.install.release_lease(epoch).ok();
+            return Err(refused("the node's record cannot be written; nothing was started".to_owned()));
         }
-        match self.start_worker(&candidate, &binary, true) {
-            Ok(worker) => self.candidate = Some((worker, start)),
-            Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
-        }
-        TryReply::Accepted { id }
+        Ok((candidate, binary))
     }
 
     /// A trial that is due cannot be begun again: the release is gone, say. Then it is over.
@@ -225,7 +240,7 @@ impl Supervisor {
     }
 
     /// Becomes `binary`. Returns only on failure.
-    fn pass_baton(&mut self, binary: &crate::install::Binary) -> std::io::Error {
+    fn pass_baton(&mut self, binary: &Binary) -> std::io::Error {
         // The baton borrows nothing, so that it can be taken apart again when exec fails.
         let lock = match self.lock.try_clone() {
             Ok(lock) => lock,

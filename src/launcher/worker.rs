@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::protocol::{Hello, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
@@ -120,6 +121,11 @@ impl Worker {
                 Piece::End => self.output = None,
             }
         }
+    }
+
+    /// Until when it must have said that it is ready, or given a further sign of life.
+    pub(super) fn patience(&self, start: Duration, watchdog: Duration) -> Moment {
+        if self.ready { self.heard.after(watchdog) } else { self.started.after(start) }
     }
 
     /// Asks it to finish and leave.
