@@ -30,7 +30,7 @@ fn main() {
 }
 
 /// A Rust expression that lists the PEM texts, in the order of their file names.
-fn pinned_keys(dir: &Path) -> Result<String, String> {
+pub(crate) fn pinned_keys(dir: &Path) -> Result<String, String> {
     let listing = fs::read_dir(dir).map_err(|error| {
         format!(
             "cannot read the release keys in {}: {error}. Set EXUVIA_KEYS_DIR to a folder of public keys (*.pem).",

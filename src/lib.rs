@@ -6,6 +6,8 @@ pub mod types;
 
 pub mod sys;
 
+pub mod console;
+
 pub mod config;
 
 pub mod crypto;

@@ -1,1 +1,59 @@
-//! (being built)
+//! The command line of a node: what an operator types, and what a launcher starts.
+//!
+//! Guarantees: each failure is one sentence that says what happened, which state that leaves and
+//! what to do next, with an exit code that scripts can use; there is no option that skips a
+//! verification.
+
+mod args;
+mod cache;
+mod error;
+mod follow;
+mod history;
+mod node;
+mod policy;
+mod session;
+mod status;
+mod upgrade;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::console::fail;
+use crate::node::App;
+use args::{Cli, Verb};
+
+/// Runs the program that the command line asks for.
+#[must_use]
+pub fn main(app: &App) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows.
+            error.print().ok();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let json = cli.json;
+    let outcome = match &cli.verb {
+        Verb::Run => node::run(app, &cli),
+        Verb::Worker => node::worker(app, &cli),
+        Verb::SelfDescribe => node::describe(app),
+        Verb::Rehearse => node::rehearse(app, &cli),
+        Verb::Upgrade(verb) => upgrade::upgrade(app, &cli, verb),
+        Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
+        Verb::Status => status::status(app, &cli),
+        Verb::History(verb) => history::history(app, &cli, verb),
+        Verb::Pin(verb) => policy::pin(app, &cli, verb),
+        Verb::Unpin => policy::unpin(app, &cli),
+        Verb::Pause(verb) => policy::pause(app, &cli, verb),
+        Verb::Resume => policy::resume(app, &cli),
+        Verb::Verify(verb) => verify::verify(app, &cli, verb),
+        Verb::Cache(verb) => cache::cache(app, &cli, verb),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => fail(&error, json),
+    }
+}

@@ -1,5 +1,9 @@
-use super::public::{KeyError, PublicKey};
-use super::role::Role;
+use std::io::{Read, Seek, SeekFrom};
+
+use super::context::Context;
+use super::public::{KeyError, PublicKey, VerifyError};
+use super::role::{Release, Role};
+use super::signature::Signature;
 use crate::types::KeyId;
 
 /// The keys that a build trusts for one role. Any one of them suffices.
@@ -17,16 +21,33 @@ pub enum KeyringError {
     /// The key at this place, counted from 1, cannot be read.
     #[error("pinned key number {0} {1}")]
     Key(usize, #[source] KeyError),
+    /// The key at this place is one that an earlier place holds already: it would look like a spare
+    /// key and be none.
+    #[error("pinned key number {0} repeats an earlier one")]
+    Repeated(usize),
+}
+
+/// The public keys of the folder that this build was made with, as PEM texts.
+const PINNED: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
+
+impl Keyring<Release> {
+    /// The release keys that are compiled into this build. Nothing at run time changes them.
+    pub fn pinned() -> Result<Self, KeyringError> {
+        Self::from_pems(PINNED.iter().copied())
+    }
 }
 
 impl<R: Role> Keyring<R> {
     /// Reads the PEM texts that a build pins.
     pub fn from_pems<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Self, KeyringError> {
-        let keys = pems
-            .into_iter()
-            .enumerate()
-            .map(|(index, pem)| PublicKey::from_pem(pem).map_err(|error| KeyringError::Key(index + 1, error)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut keys: Vec<PublicKey<R>> = Vec::new();
+        for (index, pem) in pems.into_iter().enumerate() {
+            let key = PublicKey::from_pem(pem).map_err(|error| KeyringError::Key(index + 1, error))?;
+            if keys.iter().any(|known| known.id() == key.id()) {
+                return Err(KeyringError::Repeated(index + 1));
+            }
+            keys.push(key);
+        }
         if keys.is_empty() {
             return Err(KeyringError::Empty);
         }
@@ -42,5 +63,51 @@ impl<R: Role> Keyring<R> {
     #[must_use]
     pub fn find(&self, id: KeyId) -> Option<&PublicKey<R>> {
         self.keys.iter().find(|key| key.id() == id)
+    }
+
+    /// Verifies a whole message under each key until one accepts it, and says which. Every key costs
+    /// one pass: a message's µ belongs to one key.
+    pub fn verify<M: Read + Seek>(
+        &self,
+        context: &Context<R>,
+        message: &mut M,
+        signature: &Signature,
+    ) -> Result<&PublicKey<R>, VerifyError> {
+        for key in &self.keys {
+            message.seek(SeekFrom::Start(0))?;
+            if key.accepts(&key.mu(context, message)?, signature) {
+                return Ok(key);
+            }
+        }
+        Err(VerifyError::NotSigned { role: R::NAME, context: context.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_build_pins_at_least_two_different_keys() {
+        assert!(Keyring::pinned().unwrap().keys().count() >= 2);
+    }
+
+    #[test]
+    fn a_keyring_without_keys_is_refused() {
+        assert_eq!(Keyring::<Release>::from_pems([]).unwrap_err(), KeyringError::Empty);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_however_it_is_written() {
+        let text = PINNED[0];
+        let other_line_ends = text.replace('\n', "\r\n");
+        assert_eq!(Keyring::<Release>::from_pems([text, &other_line_ends]).unwrap_err(), KeyringError::Repeated(2));
+    }
+
+    #[test]
+    fn two_keys_in_one_text_are_refused() {
+        let two = PINNED[..2].concat();
+        let refused = KeyringError::Key(1, KeyError::Public);
+        assert_eq!(Keyring::<Release>::from_pems([two.as_str()]).unwrap_err(), refused);
     }
 }

@@ -5,7 +5,7 @@
 //!   names; the contexts are injective, so no two statements share one;
 //! - keys carry their role in their type: a release key cannot verify for another role;
 //! - signing and verifying read the message once, in 64 KiB pieces, whatever its length;
-//! - private seeds are wiped when dropped and never printed.
+//! - private seeds are wiped when dropped and never printed; a signature is checked before it leaves.
 
 mod context;
 mod keyring;
@@ -14,6 +14,8 @@ mod role;
 #[cfg(feature = "tools")]
 mod secret;
 mod signature;
+#[cfg(all(test, feature = "tools"))]
+mod vectors;
 
 pub use context::Context;
 pub use keyring::{Keyring, KeyringError};

@@ -4,8 +4,10 @@ use std::marker::PhantomData;
 
 use getrandom::SysRng;
 use ml_dsa::{MlDsa65, Seed, SigningKey};
-use pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
-use zeroize::{Zeroize, Zeroizing};
+use pkcs8::spki::AssociatedAlgorithmIdentifier;
+use pkcs8::{EncodePrivateKey, LineEnding, PrivateKeyInfoRef, SecretDocument};
+use signature::rand_core::TryCryptoRng;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::context::Context;
 use super::public::{KeyError, Mu, PublicKey};
@@ -19,6 +21,16 @@ pub struct SecretKey<R: Role> {
     role: PhantomData<R>,
 }
 
+impl<R: Role> ZeroizeOnDrop for SecretKey<R> {}
+
+// What `SecretKey` promises, its parts do: a change of library that drops the promise does not build.
+const _: () = {
+    const fn wiped_on_drop<T: ZeroizeOnDrop>() {}
+    wiped_on_drop::<SigningKey<MlDsa65>>();
+    wiped_on_drop::<SecretDocument>();
+    wiped_on_drop::<Zeroizing<Seed>>();
+};
+
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
@@ -28,6 +40,11 @@ pub enum SignError {
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness; nothing was signed")]
     Randomness,
+    /// The signature that was just made does not verify.
+    #[error(
+        "the signature just made does not verify, so it was thrown away: this machine computes wrongly, sign on another one"
+    )]
+    Faulty,
 }
 
 impl<R: Role> SecretKey<R> {
@@ -41,18 +58,35 @@ impl<R: Role> SecretKey<R> {
     /// The key that belongs to a 32-byte seed ξ (FIPS 204, algorithm 6).
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let mut seed = Seed::from(*seed);
+        let seed = Zeroizing::new(Seed::from(*seed));
         let key = SigningKey::from_seed(&seed);
-        seed.zeroize();
         let public = PublicKey::new(key.expanded_key().verifying_key()).expect("a generated key encodes");
         Self { key, public, role: PhantomData }
     }
 
-    /// Reads a PEM text with the label `PRIVATE KEY`, holding a seed.
+    /// Reads a PEM text with the label `PRIVATE KEY`, holding a seed alone.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let key = SigningKey::<MlDsa65>::from_pkcs8_pem(pem).map_err(|_| KeyError::Private)?;
-        let public = PublicKey::new(key.expanded_key().verifying_key()).map_err(|_| KeyError::Private)?;
-        Ok(Self { key, public, role: PhantomData })
+        let (label, document) = SecretDocument::from_pem(pem).map_err(|_| KeyError::Private)?;
+        if label != "PRIVATE KEY" {
+            return Err(KeyError::Private);
+        }
+        let info = PrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| KeyError::Private)?;
+        if info.algorithm != MlDsa65::ALGORITHM_IDENTIFIER {
+            return Err(KeyError::Private);
+        }
+        // RFC 9881, section 6: seed [0] IMPLICIT OCTET STRING (SIZE (32)). Read here, and not by the
+        // library, because its copy of the seed would stay on the stack.
+        let seed = match info.private_key.as_bytes() {
+            [0x80, 32, seed @ ..] => <&[u8; 32]>::try_from(seed).map_err(|_| KeyError::Private)?,
+            _ => return Err(KeyError::Private),
+        };
+        let key = Self::from_seed(seed);
+        match info.public_key {
+            Some(stated) if stated.as_bytes() != Some(key.key.expanded_key().verifying_key().encode().as_slice()) => {
+                Err(KeyError::Private)
+            }
+            _ => Ok(key),
+        }
     }
 
     /// The PEM text: PKCS#8 with the seed alone (RFC 9881). Wiped when dropped.
@@ -70,13 +104,15 @@ impl<R: Role> SecretKey<R> {
     /// Signs a message in one streaming pass, hedged (FIPS 204, section 3.4).
     pub fn sign(&self, context: &Context<R>, message: &mut dyn Read) -> Result<Signature, SignError> {
         let mu = self.public.mu(context, message)?;
-        self.sign_mu(&mu)
+        self.sign_mu(&mu, &mut SysRng)
     }
 
-    fn sign_mu(&self, mu: &Mu) -> Result<Signature, SignError> {
+    pub(super) fn sign_mu(&self, mu: &Mu, random: &mut impl TryCryptoRng) -> Result<Signature, SignError> {
         let signature =
-            self.key.expanded_key().sign_mu_randomized(&mu.0.into(), &mut SysRng).map_err(|_| SignError::Randomness)?;
-        Ok(Signature::from_bytes(&signature.encode()).expect("an encoded signature has its length"))
+            self.key.expanded_key().sign_mu_randomized(&mu.0.into(), random).map_err(|_| SignError::Randomness)?;
+        let signature = Signature::from_bytes(&signature.encode()).expect("an encoded signature has its length");
+        // Costs 0.2 ms; a signature made by a faulty computation may betray the key.
+        if self.public.accepts(mu, &signature) { Ok(signature) } else { Err(SignError::Faulty) }
     }
 }
 
@@ -123,7 +159,68 @@ mod tests {
         assert_eq!(key.public().id(), again.public().id());
         let public = PublicKey::<Release>::from_pem(&key.public().to_pem()).unwrap();
         assert_eq!(public.id(), key.public().id());
-        assert_eq!(PublicKey::<Release>::from_pem(&key.to_pem()).unwrap_err(), KeyError::Public);
+        assert_eq!(PublicKey::<Release>::from_pem(&key.to_pem()).unwrap_err(), KeyError::PrivateForPublic);
         assert_eq!(SecretKey::<Release>::from_pem(&key.public().to_pem()).unwrap_err(), KeyError::Private);
+    }
+
+    #[test]
+    fn a_private_key_of_another_form_is_refused() {
+        let key = SecretKey::<Release>::generate().unwrap();
+        let (_, document) = SecretDocument::from_pem(&key.to_pem()).unwrap();
+        let der = document.as_bytes();
+        let refused = |label: &str, der: &[u8]| {
+            let pem = pkcs8::der::pem::encode_string(label, LineEnding::LF, der).unwrap();
+            assert_eq!(SecretKey::<Release>::from_pem(&pem).unwrap_err(), KeyError::Private);
+        };
+        refused("ENCRYPTED PRIVATE KEY", der);
+        refused("PRIVATE KEY", &der[..der.len() - 1]);
+        let seed_at = der.windows(2).position(|pair| pair == [0x80, 32]).unwrap();
+        let with = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut der = der.to_vec();
+            change(&mut der);
+            der
+        };
+        // ML-DSA-44 and -87, and a seed that is not tagged as one.
+        let oid_end = seed_at - 3;
+        assert_eq!(der[oid_end], 18, "id-ml-dsa-65");
+        for parameter_set in [17, 19] {
+            refused("PRIVATE KEY", &with(&|der| der[oid_end] = parameter_set));
+        }
+        refused("PRIVATE KEY", &with(&|der| der[seed_at] = 4));
+        refused("PRIVATE KEY", &[der, &[0]].concat());
+        let twice = format!("{}{}", *key.to_pem(), *key.to_pem());
+        assert_eq!(SecretKey::<Release>::from_pem(&twice).unwrap_err(), KeyError::Private);
+    }
+
+    #[test]
+    fn debug_output_holds_no_private_material() {
+        let key = SecretKey::<Release>::from_seed(&[7; 32]);
+        let shown = format!("{key:?}");
+        assert_eq!(shown, format!("SecretKey<release>(of PublicKey<release>({}))", key.public().id().short()));
+    }
+
+    #[test]
+    fn two_signatures_of_the_same_bytes_differ() {
+        let key = SecretKey::<Release>::from_seed(&[7; 32]);
+        let context = Context::archive(&id("1.0.0"));
+        let sign = || key.sign(&context, &mut &b"bytes"[..]).unwrap();
+        assert_ne!(sign(), sign(), "signing is hedged");
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_neither_signed_nor_accepted() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+        let key = SecretKey::<Release>::from_seed(&[7; 32]);
+        let context = Context::archive(&id("1.0.0"));
+        let is_eof = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+        assert!(matches!(key.sign(&context, &mut Broken), Err(SignError::Read(error)) if is_eof(&error)));
+        let signature = key.sign(&context, &mut &b""[..]).unwrap();
+        let outcome = key.public().verify(&context, &mut Broken, &signature);
+        assert!(matches!(outcome, Err(crate::crypto::VerifyError::Read(error)) if is_eof(&error)));
     }
 }

@@ -1,1 +1,42 @@
-//! (being built)
+//! What comes from outside: release listings and release assets, over HTTP or from a folder.
+//!
+//! Nothing that this room returns is trusted: a listing only proposes, and an asset is bytes until
+//! its signature has been verified. What the room guarantees, against a hostile server, mirror or
+//! network position, and against whoever can write to the shared folder:
+//! - every answer ends: head, body, silence, total time, redirects and attempts are all bounded,
+//!   and a body is judged while it streams, never after it filled the disk;
+//! - no request leaves for a place that the settings do not name: only http and https, never from
+//!   https down to http, plain http to loopback only, and only the listing's own host and the
+//!   configured asset hosts, at every hop;
+//! - a failed download leaves an empty file, and a listing is shared with siblings only after it
+//!   was parsed;
+//! - nothing is sent that identifies anybody: no token, no cookie, no credentials in an address;
+//! - an asset is found by its exact name or not at all, and no name from outside becomes a path;
+//! - the shared copy of a listing can be stale or hostile without lasting effect: see
+//!   [`StaticListing`] for the exact bound.
+
+mod asset;
+mod backoff;
+mod body;
+mod error;
+mod folder;
+mod http;
+mod listing;
+mod location;
+mod reach;
+mod settings;
+mod shared;
+mod source;
+
+pub use asset::{AssetError, Chosen};
+pub use backoff::backoff;
+pub use error::{Cause, FetchError};
+pub use http::Http;
+pub use listing::{Asset, Listing, ListingLimits, Origin, Release, SkipReason, Skipped};
+pub use location::{Location, LocationError};
+pub use reach::{HostName, HostNameError, Reach, UrlRefusal};
+pub use settings::HttpSettings;
+pub use source::{Freshness, StaticListing};
+
+/// Receives the bytes so far, and the length that was announced, if any.
+pub type Progress<'a> = dyn FnMut(u64, Option<u64>) + Send + 'a;

@@ -1,1 +1,27 @@
-//! (being built)
+//! The install folder beside the committed binary: versions, records, lease, commit.
+//!
+//! Guarantees, against power cuts, kills at any moment and several nodes at once:
+//! - the committed path always names a whole, executable binary: the old one or the new one;
+//! - it changes only under the host's lock, by the node whose trial holds the newest lease epoch;
+//! - every record is replaced whole and durably before what it announces begins;
+//! - nothing that is committed, or that some node runs, may go back to or is trying, is removed;
+//! - a binary is identified by hashing the very handle that is executed, never by its path.
+//!
+//! The folder is believed, so one into which others may write is refused. Unconfined code of the
+//! same user is out of scope: it owns the node anyway.
+
+mod binary;
+mod commit;
+mod error;
+mod folder;
+mod lease;
+mod policy;
+mod record;
+
+pub use binary::{Binary, Installed};
+pub use commit::CommitError;
+pub use error::InstallError;
+pub use folder::{Adopted, Install};
+pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
+pub use policy::Policy;
+pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};

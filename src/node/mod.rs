@@ -1,1 +1,24 @@
-//! (being built)
+//! The worker: it serves the node's job, looks for releases, and prepares upgrades.
+//!
+//! Guarantees:
+//! - before the launcher says so, it accepts no connection, polls nothing and removes nothing: a
+//!   candidate beside the version that serves is silent;
+//! - its sign of life comes from the loop that does the work, so a stuck worker is a silent one;
+//! - when the launcher is gone, the worker leaves;
+//! - the HTTP side only tells; whatever changes something comes over the control socket, which lies
+//!   in the node's own folder.
+
+mod app;
+mod control;
+mod http;
+mod link;
+mod metrics;
+mod state;
+mod status;
+mod worker;
+
+pub use app::{App, AppError, Job, JobContext, JobError, idle};
+pub use control::{Event, Failure, FailureKind, Request, Told, connect};
+pub use state::Activity;
+pub use status::{LastCheck, Status};
+pub use worker::{WorkerError, engine, run};

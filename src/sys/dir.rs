@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::{Refusal, SysError};
 use super::lock::Lock;
 use super::new_file::NewFile;
-use super::open::CheckedFile;
+use super::open::{CheckedFile, SAFE, kind_or_owner_refusal};
 use crate::types::ByteLimit;
 
 /// A folder held by an open handle. Every name is resolved relative to that handle.
@@ -71,6 +71,27 @@ impl Dir {
     /// Opens a regular file of ours for reading. See [`CheckedFile`].
     pub fn open_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
         CheckedFile::open(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
+    }
+
+    /// Opens a program of ours for reading and executing by handle. It may have several names.
+    pub fn open_program(&self, name: &str) -> Result<CheckedFile, SysError> {
+        CheckedFile::open_program(self.fd.as_fd(), self.plain(name)?, &self.shown(name))
+    }
+
+    /// Opens a regular file for reading, whoever owns it: for content that is verified after it was
+    /// read. Neither follows a link nor blocks.
+    pub fn open_foreign_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
+        CheckedFile::open_foreign(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)
+    }
+
+    /// Opens the folder `name`, whoever owns it: for content that is verified after it was read. A
+    /// link is not followed.
+    pub fn foreign_subdir(&self, name: &str) -> Result<Self, SysError> {
+        let shown = self.shown(name);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
+            .map_err(|errno| dir_error(&shown, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: shown })
     }
 
     /// Reads a whole regular file of ours, at most `limit` bytes.
@@ -139,11 +160,32 @@ impl Dir {
             .map_err(|errno| SysError::io("rename to", dir.shown(to), errno))
     }
 
+    /// Renames within this folder; an error where something has the new name already.
+    pub(super) fn rename_to_new(&self, from: &str, to: &str) -> Result<(), SysError> {
+        let (old, new) = (self.plain(from)?, self.plain(to)?);
+        match rustix::fs::renameat_with(self.fd.as_fd(), old, self.fd.as_fd(), new, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // Not every file system knows the flag; a hard link never replaces either.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                self.link_from(self, from, to)?;
+                self.remove(from)
+            }
+            Err(errno) => Err(SysError::io("create", self.shown(to), errno)),
+        }
+    }
+
     /// Gives the file `name` of `from` a second name here (hard link). Fails where that name exists.
     pub fn link_from(&self, from: &Self, name: &str, new_name: &str) -> Result<(), SysError> {
         let (old, new) = (from.plain(name)?, self.plain(new_name)?);
         rustix::fs::linkat(from.fd.as_fd(), old, self.fd.as_fd(), new, AtFlags::empty())
             .map_err(|errno| SysError::io("link to", self.shown(new_name), errno))
+    }
+
+    /// Sets the permission bits of what has that name, a socket for instance. For folders of ours
+    /// alone: somebody else could exchange the name in between.
+    pub fn set_mode(&self, name: &str, mode: u32) -> Result<(), SysError> {
+        rustix::fs::chmodat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(mode), AtFlags::empty())
+            .map_err(|errno| SysError::io("set the mode of", self.shown(name), errno))
     }
 
     /// Makes renames, links and removals in this folder durable.
@@ -176,6 +218,36 @@ impl Dir {
         }
     }
 
+    /// Judges the file `name` without opening it: a regular file of ours, or nothing (`false`).
+    ///
+    /// For files that a library opens again by name, in folders into which only we write. A second
+    /// handle of ours would be harmful there: closing it releases the locks (POSIX) that the library
+    /// holds on the same file.
+    pub fn judge_file(&self, name: &str) -> Result<bool, SysError> {
+        let shown = self.shown(name);
+        match rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match kind_or_owner_refusal(&stat) {
+                None => Ok(true),
+                Some(refusal) => Err(SysError::refused(shown, refusal)),
+            },
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(SysError::io("examine", shown, errno)),
+        }
+    }
+
+    /// Makes an empty file `name` (0600) where there is none. See [`Self::judge_file`].
+    pub fn ensure_file(&self, name: &str) -> Result<(), SysError> {
+        if self.judge_file(name)? {
+            return Ok(());
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | SAFE;
+        match rustix::fs::openat(self.fd.as_fd(), name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(_) => self.sync(),
+            Err(Errno::EXIST) => self.judge_file(name).map(drop),
+            Err(errno) => Err(SysError::io("create", self.shown(name), errno)),
+        }
+    }
+
     /// Opens the folder `name`, making it (0700) where it is missing, under the same rules as this one.
     pub fn private_subdir(&self, name: &str, loose: Loose) -> Result<PrivateDir, SysError> {
         let shown = self.shown(name);
@@ -194,6 +266,17 @@ impl Dir {
         let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
             .map_err(|errno| dir_error(&shown, errno))?;
         PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
+    }
+
+    /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
+    /// and whose content is verified by whoever uses it.
+    pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
+        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(0o755)) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(SysError::io("make the folder", self.shown(name), errno)),
+        }
+        self.foreign_subdir(name)
     }
 
     /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.

@@ -80,6 +80,11 @@ impl SysError {
         Self::Refused { path: path.into(), refusal }
     }
 
+    /// A failed read of something below `path`.
+    pub fn read_of(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::io("read", path, source)
+    }
+
     /// Whether the thing was simply not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -1,7 +1,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::dir::Dir;
 use super::error::SysError;
@@ -43,6 +45,23 @@ impl Lock {
         Err(SysError::io("lock (it is exchanged again and again)", shown, io::ErrorKind::ResourceBusy))
     }
 
+    /// The descriptor, to hand the lock on: it belongs to the open file, not to the process.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// A second handle on the same lock, which lasts until both are gone.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()? })
+    }
+
+    /// Takes over a lock that arrived as a descriptor.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { file: File::from(fd) }
+    }
+
     /// Writes a short note into the lock file, for those who wait: a progress counter.
     pub fn note(&mut self, note: &str) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
@@ -56,5 +75,27 @@ impl Lock {
         let mut note = String::new();
         Read::by_ref(&mut self.file).take(limit).read_to_string(&mut note)?;
         Ok(note)
+    }
+}
+
+/// An exclusive lock on a folder itself, for as long as this value lives: for trees in which a lock
+/// file has no business.
+#[derive(Debug)]
+pub struct DirLock {
+    _fd: OwnedFd,
+}
+
+impl Dir {
+    /// Takes a lock on this folder itself, without waiting. `None` when somebody else holds it.
+    pub fn try_lock_itself(&self) -> Result<Option<DirLock>, SysError> {
+        // A handle of its own: flock(2) belongs to the open file, and clones of `self` share one.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(self.fd(), ".", flags, Mode::empty())
+            .map_err(|errno| SysError::io("open the folder", self.path(), errno))?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(DirLock { _fd: fd })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(SysError::io("lock the folder", self.path(), errno)),
+        }
     }
 }

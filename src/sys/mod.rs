@@ -12,18 +12,33 @@
 
 #![allow(clippy::disallowed_methods, reason = "this room is where the file system is reached")]
 
+mod channel;
 mod clock;
+mod config_file;
 mod dir;
 mod error;
 mod from_start;
 mod lock;
 mod new_file;
+mod notify;
 mod open;
+mod operator;
+mod pipe;
+mod process;
 
-pub use clock::{BootClock, BootId};
+pub use channel::{Channel, Message, set_stdin};
+pub use clock::{BootClock, BootId, Moment};
+pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use from_start::FromStart;
-pub use lock::Lock;
+pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
+pub use notify::notify_service_manager;
 pub use open::CheckedFile;
+pub use operator::OperatorFile;
+pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
+pub use process::{
+    Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, forbid_dumping, kill_marked, own_program, reap,
+    run_bounded,
+};

@@ -66,6 +66,15 @@ impl NewFile {
         dir.sync()
     }
 
+    /// As [`Self::publish`], but an error where something has that name already.
+    pub fn publish_as_new(mut self, name: &str) -> Result<(), SysError> {
+        self.file.sync_all().map_err(|error| SysError::io("sync", self.dir.path().join(name), error))?;
+        self.still_ours()?;
+        self.dir.rename_to_new(&self.name, name)?;
+        self.published = true;
+        self.dir.sync()
+    }
+
     /// The temporary name must still lead to the file that was written: a rename moves a name.
     fn still_ours(&self) -> Result<(), SysError> {
         let shown = || self.dir.path().join(&self.name);

@@ -26,6 +26,33 @@ impl CheckedFile {
     /// Opens `name` below `dir` for reading, and judges the handle: a regular file, owned by this
     /// process's effective user, with one name, of at most `limit` bytes.
     pub(super) fn open(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
+        Self::open_judged(dir, name, shown, limit, judge)
+    }
+
+    /// As [`Self::open`], but whoever owns the file, and however many names it has.
+    pub(super) fn open_foreign(dir: impl AsFd, name: &str, shown: &Path, limit: ByteLimit) -> Result<Self, SysError> {
+        Self::open_judged(dir, name, shown, limit, |stat, shown| {
+            refuse(shown, kind_refusal(FileType::from_raw_mode(stat.st_mode)))
+        })
+    }
+
+    /// Opens a program of ours: as [`Self::open`], except that it may have several names (a version
+    /// is one file under its own name and under the committed one), and that nobody else may write to it.
+    pub(super) fn open_program(dir: impl AsFd, name: &str, shown: &Path) -> Result<Self, SysError> {
+        Self::open_judged(dir, name, shown, ByteLimit::bytes(1 << 62), |stat, shown| {
+            let mode = stat.st_mode & 0o7777;
+            let loose = (mode & 0o022 != 0).then_some(Refusal::WritableByOthers { mode });
+            refuse(shown, kind_or_owner_refusal(stat).or(loose))
+        })
+    }
+
+    fn open_judged(
+        dir: impl AsFd,
+        name: &str,
+        shown: &Path,
+        limit: ByteLimit,
+        judge: impl Fn(&Stat, &Path) -> Result<(), SysError>,
+    ) -> Result<Self, SysError> {
         let fd = rustix::fs::openat(dir, name, OFlags::RDONLY | SAFE, Mode::empty())
             .map_err(|errno| open_error(shown, "open", errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| SysError::io("examine", shown, errno))?;
@@ -62,19 +89,33 @@ pub(super) fn open_error(shown: &Path, action: &'static str, errno: Errno) -> Sy
     }
 }
 
-pub(super) fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
-    let refusal = match FileType::from_raw_mode(stat.st_mode) {
+/// The rule that a file of this kind breaks, if it is not a regular one.
+pub(super) fn kind_refusal(kind: FileType) -> Option<Refusal> {
+    match kind {
         FileType::RegularFile => None,
         FileType::Directory => Some(Refusal::NotRegular("folder")),
         FileType::Fifo => Some(Refusal::NotRegular("FIFO")),
         FileType::CharacterDevice | FileType::BlockDevice => Some(Refusal::NotRegular("device")),
         FileType::Socket => Some(Refusal::NotRegular("socket")),
-        _ => Some(Refusal::NotRegular("special file")),
-    };
+        FileType::Symlink => Some(Refusal::Symlink),
+        FileType::Unknown => Some(Refusal::NotRegular("special file")),
+    }
+}
+
+/// The rule that a file breaks by what it is or whose it is.
+pub(super) fn kind_or_owner_refusal(stat: &Stat) -> Option<Refusal> {
     let ours = rustix::process::geteuid().as_raw();
-    let refusal = refusal
+    kind_refusal(FileType::from_raw_mode(stat.st_mode))
         .or_else(|| (stat.st_uid != ours).then_some(Refusal::OtherOwner { owner: stat.st_uid, ours }))
-        .or_else(|| (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink)));
+}
+
+/// A regular file of ours with one name.
+pub(super) fn judge(stat: &Stat, shown: &Path) -> Result<(), SysError> {
+    let several = (stat.st_nlink > 1).then_some(Refusal::HardLinked(stat.st_nlink));
+    refuse(shown, kind_or_owner_refusal(stat).or(several))
+}
+
+fn refuse(shown: &Path, refusal: Option<Refusal>) -> Result<(), SysError> {
     match refusal {
         None => Ok(()),
         Some(refusal) => Err(SysError::refused(shown, refusal)),

@@ -1,1 +1,22 @@
-//! (being built)
+//! One upgrade, from the listing to the launcher's answer.
+//!
+//! Guarantees, against whoever controls the network or the cache:
+//! - nothing is executed that was not verified for exactly this product, version and target, on the
+//!   same private copy from which it was extracted;
+//! - a candidate says itself who it is before it is tried, and says the same as its signature;
+//! - whatever fails leaves the running version as it is, and a note in the history that says why.
+
+mod describe;
+mod engine;
+mod error;
+mod probe;
+mod run;
+mod stage;
+mod verdicts;
+
+pub use describe::SelfDescription;
+pub use engine::{Engine, Observer, Step};
+pub use error::UpgradeError;
+pub use probe::ProbeError;
+pub use run::{Ask, Done, Found, Wait, Work};
+pub use verdicts::{close_orphans, import_verdicts};

@@ -1,11 +1,24 @@
-//! The attack table, played for real: each test's name starts with the row that it belongs to, and
-//! asserts the refusal, its reason, and that nothing was left behind.
+//! The attack table, played for real: files planted, races run, bytes served by a hostile server.
+//! Each test's name starts with the row that it belongs to; each asserts the refusal, its reason,
+//! and that nothing was left behind.
 
 #![allow(clippy::disallowed_methods, reason = "tests set up and inspect files")]
 
+#[path = "../support/http_server.rs"]
+mod http_server;
+
+mod a12_listing;
 mod a_cache;
 mod a_turn;
 mod archive_fixtures;
+mod b1_pages;
+mod b2_network;
+mod b2_tls;
 mod b3_bombs;
+mod b6_assets;
 mod b_archive;
+mod fetching;
+mod l1_ledger;
+mod l6_ledger;
+mod o1_config;
 mod x1_archive;

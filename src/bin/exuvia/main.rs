@@ -1,2 +1,18 @@
-//! x
-fn main() {}
+//! `exuvia`: a node that keeps itself up to date, and the verbs with which an operator speaks to it.
+
+use std::process::ExitCode;
+
+use exuvia::node::{App, idle};
+
+/// Read here and not in the library, so that another version is a new link and not a new build.
+const VERSION: &str = match option_env!("EXUVIA_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+const APP: App =
+    App { product: "exuvia", version: VERSION, keys: include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs")), job: idle };
+
+fn main() -> ExitCode {
+    exuvia::cli::main(&APP)
+}

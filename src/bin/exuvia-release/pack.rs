@@ -1,0 +1,127 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use exuvia::publish::{self, Bar, fail, read_secret_key, say, say_json};
+use exuvia::types::{ArchiveFormat, Product, ReleaseId, Target, Version};
+use serde_json::json;
+
+/// Pack a binary, sign it, and add it to a published tree.
+///
+/// Makes OUT/VERSION/PRODUCT-TARGET.tar.zst, a signature of it, a signature of the tar inside it, and
+/// SHA256SUMS, then lists the release in OUT/releases.json. The same binary makes the same archive,
+/// byte for byte. What is published stays as it is: the same version and target with another content
+/// is refused, and so is what a node would not extract. A run that fails leaves the tree as it was.
+#[derive(Args)]
+#[command(after_long_help = "EXAMPLE\n  \
+    exuvia-release pack --binary target/release/exuvia --product exuvia --version 1.4.0 \\\n    \
+    --target x86_64-unknown-linux-gnu --key keys/2026-a.key --out site\n\n\
+    ENVIRONMENT\n  \
+    SOURCE_DATE_EPOCH  seconds since 1970 to state as the time of publication, instead of now")]
+pub(crate) struct Pack {
+    /// The built program. It is not run.
+    #[arg(long, value_name = "FILE")]
+    binary: PathBuf,
+    /// The product: 1 to 32 of a-z, 0-9 and '-'. The file in the archive has this name.
+    #[arg(long, value_name = "NAME")]
+    product: Product,
+    /// The version that the program states of itself.
+    #[arg(long, value_name = "VERSION")]
+    version: Version,
+    /// The exact target triple that it was built for.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Target,
+    /// The private release key.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The published tree. It is made where it is missing.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// How the archive is compressed.
+    #[arg(long, value_enum, default_value = "zst")]
+    format: Format,
+    /// How hard: 1 to 22 for zst, 1 to 9 for gz [default: 19 and 9].
+    #[arg(long, value_name = "N")]
+    level: Option<u32>,
+    /// Mark the release as a pre-release even though its version is none.
+    #[arg(long)]
+    prerelease: bool,
+    /// Where people read about the release.
+    #[arg(long, value_name = "URL")]
+    notes_url: Option<url::Url>,
+    /// Where the tree will be served [default: addresses relative to the listing].
+    #[arg(long, value_name = "URL")]
+    base_url: Option<url::Url>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Zst,
+    Gz,
+}
+
+impl Pack {
+    pub(crate) fn run(self, json: bool) -> ExitCode {
+        let Some(published_at) = publication_time() else {
+            eprintln!("error: SOURCE_DATE_EPOCH is not a number of seconds since 1970; unset or correct it");
+            return publish::Exit::Usage.into();
+        };
+        let (key, exposed) = match read_secret_key(&self.key) {
+            Ok(read) => read,
+            Err(error) => return fail(&error, json),
+        };
+        if exposed {
+            eprintln!("warning: others may read {0}; run: chmod 600 {0}", self.key.display());
+        }
+        let plan = publish::Pack {
+            id: ReleaseId { product: self.product, version: self.version, target: self.target },
+            format: match self.format {
+                Format::Zst => ArchiveFormat::TarZst,
+                Format::Gz => ArchiveFormat::TarGz,
+            },
+            level: self.level,
+            prerelease: self.prerelease,
+            notes_url: self.notes_url,
+            base_url: self.base_url,
+            published_at,
+        };
+        let bar = Bar::new("packing", publish::length_of(&self.binary).unwrap_or(0));
+        let outcome = publish::pack(&plan, &key, &self.binary, &self.out, &mut |n| bar.advance(n));
+        drop(bar);
+        let packed = match outcome {
+            Ok(packed) => packed,
+            Err(error) => return fail(&error, json),
+        };
+        if json {
+            say_json(&json!({
+                "archive": packed.archive.display().to_string(),
+                "fingerprint": packed.key,
+                "length": packed.length,
+                "new": packed.is_new,
+                "release": plan.id,
+                "sha256": packed.digest,
+            }));
+        } else if packed.is_new {
+            say(&format!(
+                "Published {}.\n  archive      {} ({} bytes)\n  sha256       {}\n  fingerprint  {}",
+                plan.id,
+                packed.archive.display(),
+                packed.length,
+                packed.digest,
+                packed.key
+            ));
+        } else {
+            say(&format!("{} is published already, with the same content; nothing changed.", plan.id));
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// The convention of reproducible builds, else now. `None` where the variable holds nonsense.
+fn publication_time() -> Option<jiff::Timestamp> {
+    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().ok()?,
+        Err(_) => jiff::Timestamp::now().as_second(),
+    };
+    jiff::Timestamp::from_second(seconds).ok()
+}

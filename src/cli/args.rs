@@ -1,0 +1,216 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::types::{NodeName, Target, Version};
+
+/// A node that upgrades itself to releases that its pinned keys signed.
+#[derive(Debug, Parser)]
+#[command(
+    disable_version_flag = true,
+    after_long_help = "EXAMPLES\n  \
+        Run a node that follows a release listing:\n    \
+        exuvia --set source.listing=https://releases.example/releases.json run\n  \
+        See whether there is something newer, for a script (exit code 100: yes):\n    \
+        exuvia upgrade check\n  \
+        Upgrade now, and watch:\n    \
+        exuvia upgrade\n  \
+        Go back, and stay there until `unpin`:\n    \
+        exuvia rollback\n\n\
+        EXIT CODES\n  \
+        0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
+        4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
+        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available"
+)]
+pub(super) struct Cli {
+    /// Read this configuration file instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Which node of this host
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) node: Option<NodeName>,
+    /// Override a setting, such as trial.start=30s; may be repeated
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub(super) set: Vec<(String, String)>,
+    /// Print JSON instead of words
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE, such as poll.interval=10m")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the node: this is what the service manager starts
+    Run,
+    /// Go to a newer version, or find out whether there is one
+    Upgrade(Upgrade),
+    /// What the node runs and does
+    Status,
+    /// What the node tried, and what became of it
+    History(History),
+    /// Go back to the version that the node ran before, and stay there
+    Rollback(Rollback),
+    /// Allow one version only, for all nodes that share this binary
+    Pin(Pin),
+    /// Follow new releases again
+    Unpin,
+    /// Start no upgrade by itself for a while
+    Pause(Pause),
+    /// End a pause
+    Resume,
+    /// Check a release archive as the node would
+    Verify(Verify),
+    /// The shared cache of signed archives
+    Cache(CacheArgs),
+    #[command(hide = true)]
+    Worker,
+    #[command(hide = true)]
+    SelfDescribe,
+    #[command(hide = true)]
+    Rehearse,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub(super) struct Upgrade {
+    #[command(subcommand)]
+    pub(super) verb: Option<UpgradeVerb>,
+    /// Go to this version, whatever channel and rollout say
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version: Option<Version>,
+    /// Go there also when it is older; the node is pinned to it then
+    #[arg(long)]
+    pub(super) allow_downgrade: bool,
+    /// Try a version again that failed on this node
+    #[arg(long, requires = "version")]
+    pub(super) lift_veto: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Return when the trial has begun, without waiting for the verdict
+    #[arg(long)]
+    pub(super) no_wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UpgradeVerb {
+    /// Exit with 100 when there is an update, with 0 when there is none
+    Check,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The version to go back to, when it is not the previous one
+    #[arg(long, value_name = "VERSION")]
+    pub(super) to: Option<Version>,
+    /// Return when the trial has begun, without waiting for the verdict
+    #[arg(long)]
+    pub(super) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// How many attempts, newest first
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(super) limit: u32,
+    /// Everything about one attempt
+    #[arg(value_name = "ATTEMPT")]
+    pub(super) attempt: Option<crate::ledger::AttemptId>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pin {
+    /// The version to stay on, or to go to
+    pub(super) version: Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    /// End by itself at this time (RFC 3339, such as 2027-01-31T06:00:00Z)
+    #[arg(long, value_name = "TIME", conflicts_with = "span")]
+    pub(super) until: Option<jiff::Timestamp>,
+    /// End by itself after this time (such as 2h, or 3d)
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(super) span: Option<jiff::SignedDuration>,
+}
+
+/// A friendly span; a day is 24 hours.
+fn span(text: &str) -> Result<jiff::SignedDuration, String> {
+    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    if span.is_positive() { Ok(span) } else { Err("must be longer than nothing".to_owned()) }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The archive
+    pub(super) file: PathBuf,
+    /// Its signature [default: FILE.sig]
+    #[arg(long, value_name = "FILE")]
+    pub(super) sig: Option<PathBuf>,
+    /// The version that it must be signed as
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version: Version,
+    /// The target that it must be signed for [default: this program's]
+    #[arg(long, value_name = "TRIPLE")]
+    pub(super) target: Option<Target>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CacheArgs {
+    #[command(subcommand)]
+    pub(super) verb: CacheVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheVerb {
+    /// What is in it, as it describes itself
+    Ls,
+    /// Verify all of it as an upgrade would; what does not hold is removed
+    Verify,
+}
+
+impl Cli {
+    /// The options before the verb, to start the same program again with the same ones.
+    pub(super) fn options(&self) -> Vec<OsString> {
+        let mut options = Vec::new();
+        let mut push = |name: &str, value: OsString| options.extend([OsString::from(name), value]);
+        if let Some(config) = &self.config {
+            push("--config", config.into());
+        }
+        if let Some(node) = &self.node {
+            push("--node", node.as_str().into());
+        }
+        for (key, value) in &self.set {
+            push("--set", format!("{key}={value}").into());
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_same_options_start_the_same_program_again() {
+        let line = ["exuvia", "--config", "/c.toml", "--node", "a", "--set", "poll.interval=1s", "run"];
+        let cli = Cli::parse_from(line);
+        let again: Vec<OsString> =
+            [OsString::from("exuvia")].into_iter().chain(cli.options()).chain(["run".into()]).collect();
+        assert_eq!(again, line.map(OsString::from));
+    }
+}

@@ -1,0 +1,108 @@
+use crate::cache::CacheError;
+use crate::config::ConfigError;
+use crate::console::{Exit, ToolError};
+use crate::install::InstallError;
+use crate::launcher::LauncherError;
+use crate::ledger::LedgerError;
+use crate::node::{AppError, Failure, FailureKind, WorkerError};
+use crate::sys::SysError;
+use crate::types::Version;
+use crate::upgrade::UpgradeError;
+
+/// What ends a program of a node.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error("the configuration is not usable: {0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Launcher(#[from] LauncherError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    #[error("{}", .0.message)]
+    Node(Failure),
+    #[error(
+        "{0} did not prove itself and was rolled back ({1}). Still running {2}; see `history`",
+        version,
+        reason,
+        running
+    )]
+    RolledBack { version: Version, reason: String, running: Version },
+    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}")]
+    NoVerdict { version: Version, reason: String, running: Version },
+    #[error("the node did not finish within {waited_s} s; the upgrade goes on by itself: see `status` and `history`")]
+    OutOfPatience { waited_s: u64 },
+    #[error("cannot talk to the node: {0}")]
+    Talk(std::io::Error),
+    #[error("the node broke off without an answer; see its log, and `history`")]
+    BrokenOff,
+    #[error("{file} does not verify: no key that this program pins signed it as {release}. Do not install it")]
+    NotSigned { file: String, release: String },
+    #[error("{0} cached archive(s) did not hold and were removed; they are downloaded again when they are needed")]
+    CacheRejected(usize),
+    #[error("there is no attempt {0} in the history")]
+    NoSuchAttempt(crate::ledger::AttemptId),
+}
+
+impl ToolError for CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
+            Self::Config(_) | Self::NoSuchAttempt(_) => Exit::Usage,
+            Self::Launcher(error) => match error {
+                LauncherError::Running { .. } => Exit::Busy,
+                LauncherError::Install(error) => of_install(error),
+                LauncherError::Sys(_) => Exit::Storage,
+                LauncherError::Listen { .. } | LauncherError::System(_) => Exit::Unexpected,
+            },
+            Self::Worker(error) => match error {
+                WorkerError::Source(_) | WorkerError::Host(_) | WorkerError::Launcher(_) => Exit::Usage,
+                WorkerError::Install(error) => of_install(error),
+                WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
+                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,
+            },
+            Self::Install(error) => of_install(error),
+            Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) => Exit::Storage,
+            Self::Node(failure) => of_kind(failure.kind),
+            Self::RolledBack { .. } => Exit::RolledBack,
+            Self::NoVerdict { .. } => Exit::Unexpected,
+            Self::NotSigned { .. } | Self::CacheRejected(_) => Exit::Verification,
+        }
+    }
+}
+
+fn of_install(error: &InstallError) -> Exit {
+    match error {
+        InstallError::Unsupported { .. } | InstallError::NoFolder(_) => Exit::Unsupported,
+        InstallError::Busy(_) => Exit::Busy,
+        InstallError::Record { .. } | InstallError::Digest { .. } | InstallError::Sys(_) => Exit::Storage,
+    }
+}
+
+fn of_kind(kind: FailureKind) -> Exit {
+    match kind {
+        FailureKind::Verification => Exit::Verification,
+        FailureKind::Policy => Exit::Policy,
+        FailureKind::Source => Exit::Source,
+        FailureKind::Storage => Exit::Storage,
+        FailureKind::Busy => Exit::Busy,
+        FailureKind::Unsupported => Exit::Unsupported,
+        FailureKind::Usage => Exit::Usage,
+        FailureKind::Unexpected => Exit::Unexpected,
+    }
+}
+
+impl From<UpgradeError> for CliError {
+    fn from(error: UpgradeError) -> Self {
+        Self::Node(Failure::of(&error))
+    }
+}

@@ -1,0 +1,62 @@
+use std::env;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::Cli;
+use super::error::CliError;
+use crate::config::{Input, Loaded, LogFormat, Settings, Strictness, load};
+use crate::install::Install;
+use crate::node::App;
+use crate::sys::{Loose, PrivateDir, own_program};
+
+/// Loads the settings that apply to this command line.
+pub(super) fn settings(app: &App, cli: &Cli, strictness: Strictness) -> Result<Loaded, CliError> {
+    let mut flags = cli.set.clone();
+    if let Some(node) = &cli.node {
+        flags.push(("node".to_owned(), node.to_string()));
+    }
+    let input = Input::gather(app.product()?, cli.config.as_deref(), env::vars_os(), flags)?;
+    Ok(load(&input, strictness)?)
+}
+
+/// Settings for an operator's verb, where a typo is an error; logs only what is wrong.
+pub(super) fn for_operator(app: &App, cli: &Cli) -> Result<Settings, CliError> {
+    let settings = settings(app, cli, Strictness::Strict)?.settings;
+    log(&settings, "warn");
+    Ok(settings)
+}
+
+/// Settings for a part of the node, which does not stop over a key that another version knew.
+pub(super) fn for_node(app: &App, cli: &Cli) -> Result<Settings, CliError> {
+    let Loaded { settings, warnings, .. } = settings(app, cli, Strictness::Lenient)?;
+    log(&settings, &settings.log.filter);
+    for warning in warnings {
+        tracing::warn!(event = "setting_unknown", %warning);
+    }
+    Ok(settings)
+}
+
+fn log(settings: &Settings, filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match settings.log.format {
+        LogFormat::Text => lines.with_ansi(false).try_init().ok(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init().ok(),
+    };
+}
+
+/// The path of this program: what the service manager starts, unless a launcher took over.
+pub(super) fn committed() -> Result<PathBuf, CliError> {
+    Ok(own_program()?.1)
+}
+
+/// The install folder beside this program.
+pub(super) fn install(app: &App) -> Result<Install, CliError> {
+    Ok(Install::open(&committed()?, &app.product()?)?)
+}
+
+/// The node's folder.
+pub(super) fn data(settings: &Settings) -> Result<PrivateDir, CliError> {
+    Ok(PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?)
+}

@@ -1,0 +1,110 @@
+use std::process::ExitCode;
+
+use super::args::Cli;
+use super::error::CliError;
+use super::follow::no_node_runs;
+use super::policy;
+use super::session::{data, for_operator, install};
+use crate::console::{say, say_json};
+use crate::install::{Progress, Trial};
+use crate::node::{Activity, App, Event, Request, Status, connect};
+use crate::upgrade::Step;
+
+pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
+    let settings = for_operator(app, cli)?;
+    match connect(&data(&settings)?, &Request::Status) {
+        Ok(mut lines) => match lines.next() {
+            Some(Ok(Event::Status(status))) if cli.json => say_json(&status),
+            Some(Ok(Event::Status(status))) => tell(&status),
+            Some(Ok(Event::Failed(failure))) => return Err(CliError::Node(failure)),
+            Some(Err(error)) => return Err(CliError::Talk(error)),
+            Some(Ok(_)) | None => return Err(CliError::BrokenOff),
+        },
+        Err(error) if no_node_runs(&error) => {
+            let install = install(app)?;
+            let record = install.node(&settings.node)?;
+            let policy = install.policy()?;
+            if cli.json {
+                say_json(&serde_json::json!({
+                    "node": settings.node, "activity": { "activity": "stopped" }, "record": record, "policy": policy,
+                }));
+                return Ok(ExitCode::SUCCESS);
+            }
+            say(&format!("node       {} is not running; start it with `run`", settings.node));
+            if let Some(record) = record {
+                say(&format!("version    {}", record.running));
+                if let Some(trial) = &record.trial {
+                    say(&format!("trial      {}", of_trial(trial)));
+                }
+            }
+            say(&policy::describe(&policy));
+        }
+        Err(error) => return Err(CliError::Talk(error)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(status: &Status) {
+    say(&format!("node       {} ({})", status.node, status.product));
+    say(&format!("version    {} for {}", status.running, status.target));
+    if let Some(previous) = &status.previous {
+        say(&format!("previous   {previous}, where `rollback` goes"));
+    }
+    match &status.committed {
+        Some(committed) if *committed != status.running => say(&format!(
+            "committed  {committed}: another node of this install went ahead; this one follows by its own trial"
+        )),
+        _ => {}
+    }
+    say(&format!("doing      {}", of_activity(&status.activity)));
+    if let Some(trial) = &status.trial {
+        say(&format!("trial      {}", of_trial(trial)));
+    }
+    if let Some(policy) = &status.policy {
+        say(&policy::describe(policy));
+    }
+    let source = status.source.as_deref().unwrap_or("none: set source.listing");
+    say(&format!("source     {source} (trust: {})", status.trust));
+    if let Some(last) = &status.last_check {
+        say(&format!("checked    {:.0}: {}", last.at, last.detail));
+    }
+    if let Some(next) = status.next_check {
+        say(&format!("next look  {next:.0}"));
+    }
+}
+
+fn of_activity(activity: &Activity) -> String {
+    match activity {
+        Activity::Standby => "starts".to_owned(),
+        Activity::Idle => "serves".to_owned(),
+        Activity::Upgrading(step) => of_step(step),
+        Activity::OnTrial => "serves, on trial".to_owned(),
+        Activity::Draining => "finishes, and leaves".to_owned(),
+    }
+}
+
+/// A step in words.
+pub(super) fn of_step(step: &Step) -> String {
+    match step {
+        Step::Checking => "looks for releases".to_owned(),
+        Step::WaitingForDownload { version, done } => {
+            format!("waits for a sibling's download of {version} ({done} bytes so far)")
+        }
+        Step::Downloading { version, .. } => format!("downloads {version}"),
+        Step::Verifying { version } => format!("verifies {version}"),
+        Step::Extracting { version, .. } => format!("extracts {version}"),
+        Step::Probing { version } => format!("asks {version} who it is"),
+        Step::Handing { version } => format!("hands {version} to the launcher"),
+    }
+}
+
+/// A trial in words.
+pub(super) fn of_trial(trial: &Trial) -> String {
+    let doing = match trial.progress {
+        Progress::Pending => "is due; it begins again at the archive",
+        Progress::Starting => "is started beside the running version",
+        Progress::Probation => "serves on probation; nothing is committed yet",
+        Progress::Handoff => "has its launcher prove itself; nothing is committed yet",
+    };
+    format!("{} {doing} (tries left: {})", trial.candidate, trial.tries_left)
+}

@@ -1,0 +1,351 @@
+//! The table of all settings.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::ValueError;
+use super::settings::{Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+use super::value::{self, Raw};
+use crate::types::{ByteLimit, Product};
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name: `section.key`, or `key` at the top of a file.
+    pub name: &'static str,
+    /// What it is when nobody sets it.
+    pub default: Fallback,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+    /// A value that would do, as TOML.
+    pub example: &'static str,
+    pub(super) set: fn(&mut Draft, &Raw) -> Result<(), ValueError>,
+}
+
+/// What a setting is when nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value, as one would write it in a variable.
+    Value(&'static str),
+    /// What these words say.
+    Words(&'static str),
+}
+
+impl Key {
+    /// The environment variable for it, such as `EXUVIA_TRIAL_START`.
+    #[must_use]
+    pub fn variable(&self, product: &Product) -> String {
+        variable_prefix(product) + &self.name.replace('.', "_").to_ascii_uppercase()
+    }
+}
+
+/// What the names of a product's variables begin with, such as `EXUVIA_`.
+pub(super) fn variable_prefix(product: &Product) -> String {
+    product.as_str().replace('-', "_").to_ascii_uppercase() + "_"
+}
+
+/// The setting of that name.
+#[must_use]
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// All settings as text, for help and manual.
+#[must_use]
+pub fn reference(product: &Product) -> String {
+    let mut text = String::new();
+    for key in KEYS {
+        let default = match key.default {
+            Fallback::Value(value) => value,
+            Fallback::Words(words) => words,
+        };
+        writeln!(
+            text,
+            "{}\n    {}\n    Default: {default}. Example: {}. Variable: {}",
+            key.name,
+            key.meaning,
+            key.example,
+            key.variable(product)
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// Settings under construction: what depends on other things is still open.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) settings: Settings,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listing_ttl: Option<Duration>,
+}
+
+impl Draft {
+    /// Every default of the table, applied.
+    pub(super) fn defaults() -> Self {
+        // Placeholders: the loop below sets each of them from the table, which a test shows.
+        let mut draft = Self {
+            settings: Settings {
+                node: "unset".parse().expect("a plain name"),
+                listen: None,
+                install_dir: None,
+                cache_dir: PathBuf::new(),
+                data_dir: PathBuf::new(),
+                source: Source { listing: None, asset_hosts: Vec::new(), allow_plain_http: Vec::new() },
+                poll: Poll { interval: Duration::ZERO, jitter: 0.0, listing_ttl: Duration::ZERO },
+                rollout: Rollout { window: Duration::ZERO },
+                trial: Trial {
+                    start: Duration::ZERO,
+                    probation: Duration::ZERO,
+                    sibling_probation: Duration::ZERO,
+                    handoff: Duration::ZERO,
+                    drain: Duration::ZERO,
+                    watchdog: Duration::ZERO,
+                    tries: 0,
+                    probe: Duration::ZERO,
+                    sibling_verdict: Duration::ZERO,
+                },
+                limits: Limits { archive: ByteLimit::bytes(1), binary: ByteLimit::bytes(1) },
+                log: Log { format: LogFormat::Text, filter: String::new() },
+            },
+            cache_dir: None,
+            data_dir: None,
+            listing_ttl: None,
+        };
+        for key in KEYS {
+            if let Fallback::Value(value) = key.default {
+                (key.set)(&mut draft, &Raw::Plain(value.to_owned())).expect("a test applies every default");
+            }
+        }
+        draft
+    }
+}
+
+fn put<T>(place: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
+    *place = value?;
+    Ok(())
+}
+
+/// Every setting there is.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "node",
+        default: Fallback::Value("default"),
+        meaning: "The node's name on this host; nodes that share a binary need different ones.",
+        example: "\"edge-1\"",
+        set: |draft, raw| put(&mut draft.settings.node, value::node(raw)),
+    },
+    Key {
+        name: "listen",
+        default: Fallback::Value("127.0.0.1:7650"),
+        meaning: "Where the node answers over HTTP (health, metrics, status): an IP address with a port, or \"off\".",
+        example: "\"127.0.0.1:7650\"",
+        set: |draft, raw| put(&mut draft.settings.listen, value::listen(raw)),
+    },
+    Key {
+        name: "install_dir",
+        default: Fallback::Words("a folder beside the committed binary"),
+        meaning: "Where versions are kept; on the file system of the committed binary, which must allow execution.",
+        example: "\"/opt/node/.install\"",
+        set: |draft, raw| put(&mut draft.settings.install_dir, value::path(raw).map(Some)),
+    },
+    Key {
+        name: "cache_dir",
+        default: Fallback::Words("$CACHE_DIRECTORY, /var/cache/<product> for root, else the user's cache folder"),
+        meaning: "Where signed archives are kept for all nodes of this user.",
+        example: "\"/var/cache/node\"",
+        set: |draft, raw| put(&mut draft.cache_dir, value::path(raw).map(Some)),
+    },
+    Key {
+        name: "data_dir",
+        default: Fallback::Words("$STATE_DIRECTORY, /var/lib/<product>/<node> for root, else the user's data folder"),
+        meaning: "Where this node keeps its ledger and its control socket; no two nodes may share it.",
+        example: "\"/var/lib/node/edge-1\"",
+        set: |draft, raw| put(&mut draft.data_dir, value::path(raw).map(Some)),
+    },
+    Key {
+        name: "source.listing",
+        default: Fallback::Words("none: the node does not look for releases"),
+        meaning: "The URL of releases.json, or the folder that holds it.",
+        example: "\"https://releases.example.com/releases.json\"",
+        set: |draft, raw| put(&mut draft.settings.source.listing, value::listing(raw).map(Some)),
+    },
+    Key {
+        name: "source.asset_hosts",
+        default: Fallback::Words("none"),
+        meaning: "Hosts besides the listing's own from which archives may be fetched.",
+        example: "[\"cdn.example.com\"]",
+        set: |draft, raw| put(&mut draft.settings.source.asset_hosts, value::hosts(raw)),
+    },
+    Key {
+        name: "source.allow_plain_http",
+        default: Fallback::Words("none"),
+        meaning: "Hosts that may be spoken to without TLS; loopback always may.",
+        example: "[\"mirror.lan:8080\"]",
+        set: |draft, raw| put(&mut draft.settings.source.allow_plain_http, value::hosts(raw)),
+    },
+    Key {
+        name: "poll.interval",
+        default: Fallback::Value("1h"),
+        meaning: "Time between two looks for releases.",
+        example: "\"1h\"",
+        set: |draft, raw| put(&mut draft.settings.poll.interval, value::duration(raw)),
+    },
+    Key {
+        name: "poll.jitter",
+        default: Fallback::Value("0.2"),
+        meaning: "How far each interval is stretched or shrunk at random, as a fraction from 0 to 0.5.",
+        example: "0.2",
+        set: |draft, raw| put(&mut draft.settings.poll.jitter, value::fraction(raw)),
+    },
+    Key {
+        name: "poll.listing_ttl",
+        default: Fallback::Words("half of poll.interval"),
+        meaning: "For how long a listing that a sibling fetched is used instead of asking again.",
+        example: "\"30m\"",
+        set: |draft, raw| put(&mut draft.listing_ttl, value::duration(raw).map(Some)),
+    },
+    Key {
+        name: "rollout.window",
+        default: Fallback::Value("24h"),
+        meaning: "Each node waits its own part of this time after it first saw a release; 0s lets none wait.",
+        example: "\"24h\"",
+        set: |draft, raw| put(&mut draft.settings.rollout.window, value::window(raw)),
+    },
+    Key {
+        name: "trial.start",
+        default: Fallback::Value("60s"),
+        meaning: "How long a candidate may take until it says that it is ready.",
+        example: "\"60s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.start, value::duration(raw)),
+    },
+    Key {
+        name: "trial.probation",
+        default: Fallback::Value("10m"),
+        meaning: "How long a candidate must then stay healthy.",
+        example: "\"10m\"",
+        set: |draft, raw| put(&mut draft.settings.trial.probation, value::duration(raw)),
+    },
+    Key {
+        name: "trial.sibling_probation",
+        default: Fallback::Value("60s"),
+        meaning: "The same, where a sibling on this host has proved the release already.",
+        example: "\"60s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.sibling_probation, value::duration(raw)),
+    },
+    Key {
+        name: "trial.handoff",
+        default: Fallback::Value("15s"),
+        meaning: "How long a candidate must prove itself as a launcher before it is committed.",
+        example: "\"15s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.handoff, value::duration(raw)),
+    },
+    Key {
+        name: "trial.drain",
+        default: Fallback::Value("30s"),
+        meaning: "How long a leaving worker may finish what it has begun.",
+        example: "\"30s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.drain, value::duration(raw)),
+    },
+    Key {
+        name: "trial.watchdog",
+        default: Fallback::Value("30s"),
+        meaning: "The longest silence of a healthy worker.",
+        example: "\"30s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.watchdog, value::duration(raw)),
+    },
+    Key {
+        name: "trial.tries",
+        default: Fallback::Value("3"),
+        meaning: "How often a trial may be cut short from outside (a reboot, say) before it has failed: 1 to 10.",
+        example: "3",
+        set: |draft, raw| put(&mut draft.settings.trial.tries, value::tries(raw)),
+    },
+    Key {
+        name: "trial.probe",
+        default: Fallback::Value("20s"),
+        meaning: "How long a candidate may take to describe itself before it is tried.",
+        example: "\"20s\"",
+        set: |draft, raw| put(&mut draft.settings.trial.probe, value::duration(raw)),
+    },
+    Key {
+        name: "trial.sibling_verdict",
+        default: Fallback::Value("24h"),
+        meaning: "For how long a sibling's verdict on a release is waited for and believed.",
+        example: "\"24h\"",
+        set: |draft, raw| put(&mut draft.settings.trial.sibling_verdict, value::duration(raw)),
+    },
+    Key {
+        name: "limits.archive",
+        default: Fallback::Value("512MiB"),
+        meaning: "The longest release archive that is accepted.",
+        example: "\"512MiB\"",
+        set: |draft, raw| put(&mut draft.settings.limits.archive, value::size(raw)),
+    },
+    Key {
+        name: "limits.binary",
+        default: Fallback::Value("1GiB"),
+        meaning: "The longest binary that is accepted out of an archive.",
+        example: "\"1GiB\"",
+        set: |draft, raw| put(&mut draft.settings.limits.binary, value::size(raw)),
+    },
+    Key {
+        name: "log.format",
+        default: Fallback::Value("text"),
+        meaning: "How log lines look: text or json.",
+        example: "\"json\"",
+        set: |draft, raw| put(&mut draft.settings.log.format, value::log_format(raw)),
+    },
+    Key {
+        name: "log.filter",
+        default: Fallback::Value("info"),
+        meaning: "What is logged: a level, or target=level, separated by commas.",
+        example: "\"info\"",
+        set: |draft, raw| put(&mut draft.settings.log.filter, value::filter(raw)),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn product() -> Product {
+        "my-node".parse().unwrap()
+    }
+
+    #[test]
+    fn every_default_and_every_example_is_accepted_by_its_own_key() {
+        let mut draft = Draft::defaults();
+        for key in KEYS {
+            let toml = format!("x = {}", key.example);
+            let table = toml::de::DeTable::parse(&toml).unwrap();
+            let value = table.get_ref().values().next().unwrap().get_ref();
+            (key.set)(&mut draft, &super::super::load::raw(value)).unwrap_or_else(|e| panic!("{}: {e}", key.name));
+        }
+    }
+
+    #[test]
+    fn no_two_keys_share_a_name_or_a_variable() {
+        let variables: BTreeSet<_> = KEYS.iter().map(|key| key.variable(&product())).collect();
+        assert_eq!(variables.len(), KEYS.len());
+        assert!(variables.contains("MY_NODE_TRIAL_SIBLING_PROBATION"));
+    }
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let text = reference(&product());
+        assert!(KEYS.iter().all(|key| text.contains(key.name) && text.contains(&key.variable(&product()))));
+    }
+
+    #[test]
+    fn no_key_could_weaken_a_verification() {
+        for key in KEYS {
+            for word in ["key", "trust", "verify", "signature", "insecure", "skip"] {
+                assert!(!key.name.split(['.', '_']).any(|part| part == word), "{}", key.name);
+            }
+        }
+    }
+}

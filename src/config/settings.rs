@@ -1,0 +1,111 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::types::{ByteLimit, NodeName};
+
+/// Everything that can be configured, checked. Each field is a key of [`super::KEYS`], described there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `node`: the node's name on this host.
+    pub node: NodeName,
+    /// `listen`: where the node answers over HTTP; `None` when it is off.
+    pub listen: Option<SocketAddr>,
+    /// `install_dir`: `None` stands for the folder beside the committed binary.
+    pub install_dir: Option<PathBuf>,
+    /// `cache_dir`: shared by all nodes of one user.
+    pub cache_dir: PathBuf,
+    /// `data_dir`: this node's alone.
+    pub data_dir: PathBuf,
+    /// `source.*`
+    pub source: Source,
+    /// `poll.*`
+    pub poll: Poll,
+    /// `rollout.*`
+    pub rollout: Rollout,
+    /// `trial.*`
+    pub trial: Trial,
+    /// `limits.*`
+    pub limits: Limits,
+    /// `log.*`
+    pub log: Log,
+}
+
+/// Where releases come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The URL of `releases.json`, or the folder that holds it. `None`: nothing to poll.
+    pub listing: Option<String>,
+    /// Hosts besides the listing's own from which archives may be fetched: `host` or `host:port`.
+    pub asset_hosts: Vec<String>,
+    /// Hosts that may be spoken to without TLS: `host` or `host:port`. Loopback always may.
+    pub allow_plain_http: Vec<String>,
+}
+
+/// When to look for releases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poll {
+    /// Time between two looks.
+    pub interval: Duration,
+    /// How far each interval is stretched or shrunk at random, as a fraction: 0 to 0.5.
+    pub jitter: f64,
+    /// For how long a listing fetched by a sibling is used.
+    pub listing_ttl: Duration,
+}
+
+/// How a release reaches many nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// Every node waits its own part of this time after it first saw a release. Zero: none waits.
+    pub window: Duration,
+}
+
+/// How a candidate has to prove itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Until the candidate must have said that it is ready.
+    pub start: Duration,
+    /// For how long it must then stay healthy.
+    pub probation: Duration,
+    /// The same, where a sibling on this host has already proved the release.
+    pub sibling_probation: Duration,
+    /// For how long the candidate must prove itself as a launcher.
+    pub handoff: Duration,
+    /// How long a leaving worker may finish what it has begun.
+    pub drain: Duration,
+    /// The longest silence of a healthy worker.
+    pub watchdog: Duration,
+    /// How often a trial may be cut short from outside before it counts as failed: 1 to 10.
+    pub tries: u8,
+    /// How long a candidate may take to describe itself.
+    pub probe: Duration,
+    /// For how long to wait for, and believe, a sibling's verdict.
+    pub sibling_verdict: Duration,
+}
+
+/// The most that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Length of a release archive.
+    pub archive: ByteLimit,
+    /// Length of the binary in it.
+    pub binary: ByteLimit,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Directives such as `info` or `warn,exuvia::fetch=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}

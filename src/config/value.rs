@@ -1,0 +1,242 @@
+//! From what was written to what it means: one function for each kind of value.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SpanRelativeTo;
+use jiff::fmt::friendly::SpanParser;
+use url::{Host, Url};
+
+use super::error::ValueError;
+use super::settings::LogFormat;
+use crate::types::{ByteLimit, NodeName};
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Raw {
+    /// A variable or a flag: text that each kind reads in its own way.
+    Plain(String),
+    /// A string in a file.
+    Text(String),
+    /// A number in a file.
+    Number(String),
+    /// A list of strings in a file.
+    List(Vec<String>),
+    /// Anything else that a file can hold, as it was spelled there.
+    Other(String),
+}
+
+impl Raw {
+    /// As it was written, near enough to be recognised.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Plain(text) | Self::Text(text) | Self::Number(text) | Self::Other(text) => text.clone(),
+            Self::List(items) => items.join(", "),
+        }
+    }
+
+    fn text(&self) -> Result<&str, ValueError> {
+        match self {
+            Self::Plain(text) | Self::Text(text) => Ok(text),
+            _ => Err(ValueError::WantsText),
+        }
+    }
+
+    fn number(&self) -> Result<&str, ValueError> {
+        match self {
+            Self::Plain(text) | Self::Number(text) => Ok(text),
+            _ => Err(ValueError::WantsNumber),
+        }
+    }
+}
+
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+fn span(raw: &Raw) -> Result<jiff::SignedDuration, ValueError> {
+    let text = raw.text()?;
+    SpanParser::new()
+        .parse_span(text.trim())
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map_err(|_| ValueError::Duration)
+}
+
+pub(super) fn duration(raw: &Raw) -> Result<Duration, ValueError> {
+    match Duration::try_from(span(raw)?) {
+        Ok(span) if !span.is_zero() && span <= LONGEST => Ok(span),
+        _ => Err(ValueError::DurationRange),
+    }
+}
+
+pub(super) fn window(raw: &Raw) -> Result<Duration, ValueError> {
+    match Duration::try_from(span(raw)?) {
+        Ok(span) if span <= LONGEST => Ok(span),
+        _ => Err(ValueError::WindowRange),
+    }
+}
+
+pub(super) fn fraction(raw: &Raw) -> Result<f64, ValueError> {
+    match raw.number()?.parse() {
+        Ok(fraction) if (0.0..=0.5).contains(&fraction) => Ok(fraction),
+        _ => Err(ValueError::Number("0", "0.5")),
+    }
+}
+
+pub(super) fn tries(raw: &Raw) -> Result<u8, ValueError> {
+    match raw.number()?.parse() {
+        Ok(tries) if (1..=10).contains(&tries) => Ok(tries),
+        _ => Err(ValueError::Number("1", "10")),
+    }
+}
+
+pub(super) fn size(raw: &Raw) -> Result<ByteLimit, ValueError> {
+    raw.text().or_else(|error| raw.number().map_err(|_| error))?.parse().map_err(ValueError::Size)
+}
+
+pub(super) fn node(raw: &Raw) -> Result<NodeName, ValueError> {
+    raw.text()?.parse().map_err(ValueError::Name)
+}
+
+pub(super) fn listen(raw: &Raw) -> Result<Option<SocketAddr>, ValueError> {
+    match raw.text()? {
+        "off" => Ok(None),
+        address => address.parse().map(Some).map_err(|_| ValueError::Address),
+    }
+}
+
+pub(super) fn path(raw: &Raw) -> Result<PathBuf, ValueError> {
+    let path = PathBuf::from(raw.text()?);
+    if path.is_absolute() { Ok(path) } else { Err(ValueError::Path) }
+}
+
+pub(super) fn listing(raw: &Raw) -> Result<String, ValueError> {
+    let text = raw.text()?;
+    let is_url = || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if text.starts_with('/') || is_url() { Ok(text.to_owned()) } else { Err(ValueError::Listing) }
+}
+
+pub(super) fn hosts(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    let items: Vec<&str> = match raw {
+        Raw::Plain(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+        Raw::List(items) => items.iter().map(String::as_str).collect(),
+        _ => return Err(ValueError::WantsList),
+    };
+    items.into_iter().map(host).collect()
+}
+
+/// `host`, `host:port`, `[::1]` or `[::1]:port`, in the spelling that a parsed URL gives it.
+fn host(text: &str) -> Result<String, ValueError> {
+    let bare = match text.rsplit_once(':') {
+        Some((bare, port)) if !bare.is_empty() && !text.ends_with(']') => {
+            port.parse::<u16>().map_err(|_| ValueError::Host)?;
+            bare
+        }
+        _ => text,
+    };
+    let host = Host::parse(bare).map_err(|_| ValueError::Host)?.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if host.is_empty() || !host.chars().all(plain) {
+        return Err(ValueError::Host);
+    }
+    Ok(host + &text[bare.len()..])
+}
+
+pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, ValueError> {
+    match raw.text()? {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ValueError::Choice("text, json")),
+    }
+}
+
+pub(super) fn filter(raw: &Raw) -> Result<String, ValueError> {
+    let text = raw.text()?;
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|_| ValueError::Filter)?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plain(text: &str) -> Raw {
+        Raw::Plain(text.to_owned())
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h 30m", 5400), ("24h", 86_400), ("2d", 172_800)] {
+            assert_eq!(duration(&plain(text)), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration(&plain("250ms")), Ok(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn times_that_mean_nothing_are_refused() {
+        for text in ["", "10", "ten minutes", "1 month", "1y", "10 m x"] {
+            assert_eq!(duration(&plain(text)), Err(ValueError::Duration), "{text:?}");
+        }
+        for text in ["0s", "-5s", "5s ago", "367d", "99999h"] {
+            assert_eq!(duration(&plain(text)), Err(ValueError::DurationRange), "{text:?}");
+        }
+        assert_eq!(window(&plain("0s")), Ok(Duration::ZERO));
+        assert_eq!(window(&plain("-1s")), Err(ValueError::WindowRange));
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_refused() {
+        for text in ["0", "11", "-1", "3.5", "NaN", ""] {
+            assert_eq!(tries(&plain(text)), Err(ValueError::Number("1", "10")), "{text:?}");
+        }
+        for text in ["0.51", "-0.1", "NaN", "inf", "20%"] {
+            assert_eq!(fraction(&plain(text)), Err(ValueError::Number("0", "0.5")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_must_use_the_right_kind_of_value() {
+        assert_eq!(duration(&Raw::Number("30".into())), Err(ValueError::WantsText));
+        assert_eq!(tries(&Raw::Text("3".into())), Err(ValueError::WantsNumber));
+        assert_eq!(hosts(&Raw::Text("a.example".into())), Err(ValueError::WantsList));
+        assert_eq!(size(&Raw::Number("4096".into())), Ok(ByteLimit::kib(4)));
+        assert_eq!(size(&Raw::Other("true".into())), Err(ValueError::WantsText));
+    }
+
+    #[test]
+    fn hosts_take_the_spelling_of_a_url() {
+        assert_eq!(
+            hosts(&plain("CDN.Example, 127.0.0.1:8080,[::1]:80 , [::1]")),
+            Ok(["cdn.example", "127.0.0.1:8080", "[::1]:80", "[::1]"].map(str::to_owned).to_vec())
+        );
+        for text in ["https://a.example", "a.example/path", "*.example", "a.example:99999", "a b", "a@b", ":80"] {
+            assert_eq!(hosts(&plain(text)), Err(ValueError::Host), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_listing_is_a_url_or_an_absolute_folder() {
+        for text in ["https://a.example/releases.json", "http://127.0.0.1:80/releases.json", "/srv/releases"] {
+            assert_eq!(listing(&plain(text)), Ok(text.to_owned()));
+        }
+        for text in ["", "releases", "./releases", "ftp://a.example/", "file:///srv", "https://"] {
+            assert_eq!(listing(&plain(text)), Err(ValueError::Listing), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
+            let raw = plain(&text);
+            let _ = (duration(&raw), window(&raw), fraction(&raw), tries(&raw), size(&raw), node(&raw));
+            let _ = (listen(&raw), path(&raw), listing(&raw), hosts(&raw), log_format(&raw), filter(&raw));
+        }
+
+        #[test]
+        fn an_accepted_time_is_positive_and_bounded(text in "-?[0-9]{1,6} ?(ms|s|m|h|d|w)( [0-9]{1,3}m)?") {
+            if let Ok(span) = duration(&plain(&text)) {
+                prop_assert!(!span.is_zero() && span <= LONGEST);
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use super::reach::UrlRefusal;
+use crate::sys::SysError;
+use crate::types::ByteLimit;
+
+/// Why a listing or an asset could not be had. Nothing was kept of it, and the node runs on as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client: {0}. Check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables.")]
+    Client(Cause),
+    /// An address that is not requested.
+    #[error("not requesting {url}: {refusal}")]
+    Address {
+        /// The address.
+        url: String,
+        /// The rule that it breaks.
+        refusal: UrlRefusal,
+    },
+    /// A redirect that is not followed.
+    #[error("not following the redirect from {from} to {to}: {refusal}")]
+    Redirect {
+        /// Who redirects.
+        from: String,
+        /// Where to.
+        to: String,
+        /// The rule that it breaks.
+        refusal: UrlRefusal,
+    },
+    /// Redirected again and again.
+    #[error("{url} was redirected more than {limit} times; the server sends its clients in circles")]
+    TooManyRedirects {
+        /// The address that was asked for.
+        url: String,
+        /// How many are followed.
+        limit: u32,
+    },
+    /// No connection.
+    #[error("cannot connect to {url}: {cause}")]
+    Connect {
+        /// The address.
+        url: String,
+        /// The system's reason.
+        cause: Cause,
+    },
+    /// The server did not prove who it is.
+    #[error(
+        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); a proxy that opens TLS needs its certificate there."
+    )]
+    Tls {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        cause: Cause,
+    },
+    /// The server fell silent.
+    #[error("{url} sent nothing for {} s", after.as_secs_f32())]
+    Stalled {
+        /// The address.
+        url: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The whole took too long.
+    #[error("{url} did not finish within {} s", within.as_secs_f32())]
+    OutOfTime {
+        /// The address.
+        url: String,
+        /// The time it had.
+        within: Duration,
+    },
+    /// The connection broke off, or the body ended before its announced length.
+    #[error("{url} broke off: {cause}")]
+    BrokenOff {
+        /// The address.
+        url: String,
+        /// The system's reason.
+        cause: Cause,
+    },
+    /// An answer that is not HTTP, or whose head is longer than any honest one.
+    #[error("{url} does not answer in HTTP that can be accepted: {cause}")]
+    BadAnswer {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        cause: Cause,
+    },
+    /// A status other than the one that was asked for.
+    #[error("{url} answered with status {status}{}", wish(*.retry_after))]
+    Status {
+        /// The address.
+        url: String,
+        /// The status code.
+        status: u16,
+        /// How long the server asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// A body in a content coding, which was not asked for.
+    #[error("{url} sends its body in a content coding, although none was asked for")]
+    Encoded {
+        /// The address.
+        url: String,
+    },
+    /// Longer than allowed, by announcement or in fact.
+    #[error("{url} is longer than the {limit} that are accepted here")]
+    TooLong {
+        /// The address.
+        url: String,
+        /// The limit.
+        limit: ByteLimit,
+    },
+    /// Ended at another length than the listing or the server stated.
+    #[error("{url} ended after {received} bytes, and {stated} were announced")]
+    Length {
+        /// The address.
+        url: String,
+        /// The stated length.
+        stated: u64,
+        /// The received length.
+        received: u64,
+    },
+    /// A web page in place of the listing.
+    #[error(
+        "{url} is a web page, not a release listing: the address is wrong, or a login page or captive portal answers in its place"
+    )]
+    WebPage {
+        /// The address.
+        url: String,
+    },
+    /// Not a release listing.
+    #[error("{url} is not a release listing: {source}")]
+    NotAListing {
+        /// The address.
+        url: String,
+        /// Where it departs from one.
+        source: serde_json::Error,
+    },
+    /// The download cannot be written.
+    #[error("cannot write the download of {url}: {source}")]
+    Write {
+        /// The address.
+        url: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The release folder cannot be read.
+    #[error("cannot read the release folder: {0}")]
+    Folder(#[from] SysError),
+    /// A file of the release folder cannot be read to its end.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The program is ending, and its threads took no more work.
+    #[error("stopped, because the program is ending")]
+    Stopped,
+}
+
+fn wish(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |pause| format!(", and asks to wait {} s", pause.as_secs()))
+}
+
+impl FetchError {
+    /// A stable word for logs and metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Address { .. } => "address",
+            Self::Redirect { .. } | Self::TooManyRedirects { .. } => "redirect",
+            Self::Connect { .. } => "connect",
+            Self::Tls { .. } => "tls",
+            Self::Stalled { .. } => "stalled",
+            Self::OutOfTime { .. } => "out_of_time",
+            Self::BrokenOff { .. } => "broken_off",
+            Self::BadAnswer { .. } => "bad_answer",
+            Self::Status { .. } => "status",
+            Self::Encoded { .. } => "encoded",
+            Self::TooLong { .. } => "too_long",
+            Self::Length { .. } => "length",
+            Self::WebPage { .. } => "web_page",
+            Self::NotAListing { .. } => "not_a_listing",
+            Self::Write { .. } => "write",
+            Self::Folder(_) | Self::Read { .. } => "folder",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// How long the server asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may go better in a moment.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Stalled { .. } | Self::BrokenOff { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            _ => false,
+        }
+    }
+}
+
+/// What the HTTP client says, reduced to its innermost reason; the address, which may hold a secret
+/// query, is taken out.
+#[derive(Debug)]
+pub struct Cause(reqwest::Error);
+
+impl Cause {
+    pub(super) fn new(error: reqwest::Error) -> Self {
+        Self(error.without_url())
+    }
+
+    /// The first error in the chain of reasons of type `T`.
+    pub(super) fn find<T: Error + 'static>(&self) -> Option<&T> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let outermost: &(dyn Error + 'static) = &self.0;
+        std::iter::successors(Some(outermost), |error: &&(dyn Error + 'static)| {
+            let error: &(dyn Error + 'static) = *error;
+            match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                // `source` of an io::Error skips the error that it wraps.
+                Some(wrapped) => Some(wrapped),
+                None => error.source(),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.chain().last() {
+            Some(innermost) => fmt::Display::fmt(innermost, f),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl Error for Cause {}

@@ -1,0 +1,242 @@
+use std::fs::File;
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, redirect, retry};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use url::Url;
+
+use super::Progress;
+use super::backoff::{backoff, retry_after};
+use super::body::{Body, FileBody};
+use super::error::{Cause, FetchError};
+use super::reach::{Reach, UrlRefusal, is_loopback, shown};
+use super::settings::HttpSettings;
+use crate::types::ByteLimit;
+
+/// How many redirects are followed.
+const REDIRECTS: u32 = 5;
+
+/// GET, bounded in every direction.
+///
+/// Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) as everywhere; loopback is
+/// always spoken to directly. Certificates are judged by the platform's trust store, or by
+/// `SSL_CERT_FILE`.
+#[derive(Debug)]
+pub struct Http {
+    settings: HttpSettings,
+    // Built at first use: a node that only ever reads a folder needs no trust store.
+    proxied: OnceLock<Client>,
+    direct: OnceLock<Client>,
+}
+
+/// What is asked for.
+pub(super) struct Get<'a> {
+    pub(super) url: &'a Url,
+    pub(super) reach: &'a Reach,
+    pub(super) cap: ByteLimit,
+    pub(super) within: Duration,
+    pub(super) if_none_match: Option<&'a HeaderValue>,
+}
+
+/// What came of it, besides the body.
+pub(super) enum Answer {
+    Whole { length: u64, etag: Option<HeaderValue> },
+    NotModified,
+}
+
+impl Http {
+    /// A client under these settings. Opens nothing yet.
+    #[must_use]
+    pub fn new(settings: &HttpSettings) -> Self {
+        Self { settings: settings.clone(), proxied: OnceLock::new(), direct: OnceLock::new() }
+    }
+
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Streams what is at `url` into a file, at most `cap` bytes, and returns their number. The file
+    /// is overwritten; it is at its start afterwards, and empty after an error.
+    pub async fn download(
+        &self,
+        url: &Url,
+        reach: &Reach,
+        into: &mut File,
+        cap: ByteLimit,
+        progress: &mut Progress<'_>,
+    ) -> Result<u64, FetchError> {
+        let body = FileBody::new(into).map_err(|source| FetchError::Write { url: shown(url), source })?;
+        let get = Get { url, reach, cap, within: self.settings.asset_timeout, if_none_match: None };
+        match self.get(&get, &mut Body::File(body), progress).await? {
+            Answer::Whole { length, .. } => Ok(length),
+            // Nothing was asked that this could answer.
+            Answer::NotModified => Err(FetchError::Status { url: shown(url), status: 304, retry_after: None }),
+        }
+    }
+
+    /// Tries until it succeeds, fails for good, or runs out of attempts or time.
+    pub(super) async fn get(
+        &self,
+        get: &Get<'_>,
+        body: &mut Body,
+        progress: &mut Progress<'_>,
+    ) -> Result<Answer, FetchError> {
+        let write = |source| FetchError::Write { url: shown(get.url), source };
+        body.clear().await.map_err(write)?;
+        get.reach.admit(get.url, None).map_err(|refusal| FetchError::Address { url: shown(get.url), refusal })?;
+        let deadline = Instant::now() + get.within;
+        let mut attempt = 1;
+        loop {
+            let error = match timeout_at(deadline, self.attempt(get, body, progress)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => FetchError::OutOfTime { url: shown(get.url), within: get.within },
+            };
+            body.clear().await.map_err(write)?;
+            let pause = error.retry_after().unwrap_or_else(|| backoff(attempt, random()));
+            let hopeless = attempt >= self.settings.attempts
+                || pause > self.settings.longest_pause
+                || pause >= deadline.saturating_duration_since(Instant::now());
+            if hopeless || !error.is_transient() {
+                return Err(error);
+            }
+            tracing::info!(
+                event = "fetch.retry",
+                kind = error.kind(),
+                attempt,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                "{error}; trying again"
+            );
+            sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, get: &Get<'_>, body: &mut Body, progress: &mut Progress<'_>) -> Result<Answer, FetchError> {
+        let mut url = get.url.clone();
+        for _ in 0..=REDIRECTS {
+            let response = self.head(&url, get).await?;
+            match response.status().as_u16() {
+                200 => return self.receive(&url, response, get, body, progress).await,
+                304 if get.if_none_match.is_some() => return Ok(Answer::NotModified),
+                301 | 302 | 303 | 307 | 308 => url = redirected(&url, &response, get.reach)?,
+                status => {
+                    let field = response.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok());
+                    let retry_after = field.and_then(|field| retry_after(field, SystemTime::now()));
+                    return Err(FetchError::Status { url: shown(&url), status, retry_after });
+                }
+            }
+        }
+        Err(FetchError::TooManyRedirects { url: shown(get.url), limit: REDIRECTS })
+    }
+
+    async fn head(&self, url: &Url, get: &Get<'_>) -> Result<Response, FetchError> {
+        let client = self.client(is_loopback(url))?;
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(etag) = get.if_none_match {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        self.unless_stalled(url, request.send()).await
+    }
+
+    async fn receive(
+        &self,
+        url: &Url,
+        mut response: Response,
+        get: &Get<'_>,
+        body: &mut Body,
+        progress: &mut Progress<'_>,
+    ) -> Result<Answer, FetchError> {
+        let coding = response.headers().get(CONTENT_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(FetchError::Encoded { url: shown(url) });
+        }
+        let too_long = || FetchError::TooLong { url: shown(url), limit: get.cap };
+        let stated = response.content_length();
+        if stated.is_some_and(|stated| !get.cap.admits(stated)) {
+            return Err(too_long());
+        }
+        let etag = response.headers().get(ETAG).cloned();
+        let mut length = 0;
+        progress(0, stated);
+        while let Some(piece) = self.unless_stalled(url, response.chunk()).await? {
+            length += piece.len() as u64;
+            if !get.cap.admits(length) {
+                return Err(too_long());
+            }
+            body.push(&piece).await.map_err(|source| FetchError::Write { url: shown(url), source })?;
+            progress(length, stated);
+        }
+        if let Some(stated) = stated.filter(|stated| *stated != length) {
+            return Err(FetchError::Length { url: shown(url), stated, received: length });
+        }
+        body.finish().await.map_err(|source| FetchError::Write { url: shown(url), source })?;
+        Ok(Answer::Whole { length, etag })
+    }
+
+    async fn unless_stalled<T>(
+        &self,
+        url: &Url,
+        step: impl Future<Output = Result<T, reqwest::Error>>,
+    ) -> Result<T, FetchError> {
+        let after = self.settings.stall_timeout;
+        match timeout(after, step).await {
+            Ok(outcome) => outcome.map_err(|error| classify(url, error)),
+            Err(_) => Err(FetchError::Stalled { url: shown(url), after }),
+        }
+    }
+
+    fn client(&self, direct: bool) -> Result<&Client, FetchError> {
+        let cell = if direct { &self.direct } else { &self.proxied };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        // Already installed, by us or by the program around us, is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("exuvia/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(self.settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(1);
+        if direct {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| FetchError::Client(Cause::new(error)))?;
+        Ok(cell.get_or_init(|| client))
+    }
+}
+
+fn redirected(from: &Url, response: &Response, reach: &Reach) -> Result<Url, FetchError> {
+    let refuse = |to: String, refusal| FetchError::Redirect { from: shown(from), to, refusal };
+    let target = response.headers().get(LOCATION).and_then(|field| field.to_str().ok());
+    let to = target
+        .and_then(|target| from.join(target).ok())
+        .ok_or_else(|| refuse("nowhere".to_owned(), UrlRefusal::NotAnAddress))?;
+    reach.admit(&to, Some(from)).map_err(|refusal| refuse(shown(&to), refusal))?;
+    Ok(to)
+}
+
+fn classify(url: &Url, error: reqwest::Error) -> FetchError {
+    let (connecting, cause, url) = (error.is_connect(), Cause::new(error), shown(url));
+    if cause.find::<rustls::Error>().is_some() {
+        return FetchError::Tls { url, cause };
+    }
+    if connecting {
+        return FetchError::Connect { url, cause };
+    }
+    if cause.find::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        return FetchError::BadAnswer { url, cause };
+    }
+    FetchError::BrokenOff { url, cause }
+}
+
+fn random() -> u32 {
+    // Without randomness the pause is the shortest of its step, which is still a pause.
+    getrandom::u32().unwrap_or(0)
+}

@@ -1,0 +1,48 @@
+use std::path::PathBuf;
+
+use crate::sys::SysError;
+use crate::types::Sha256Digest;
+
+/// Why the install folder cannot be used as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// This user may not write beside the committed binary: the node can run, but not upgrade itself.
+    #[error(
+        "this install cannot upgrade itself, because {} cannot be written by this user ({source}). \
+         Upgrade it with whatever installed it, or move the binary into a folder that this user owns",
+        folder.display()
+    )]
+    Unsupported {
+        /// The folder that would have to be written.
+        folder: PathBuf,
+        /// What the system, or our own rule, says.
+        source: SysError,
+    },
+    /// The committed path leads nowhere usable.
+    #[error("the path of the running program, {}, has no folder or no plain name", .0.display())]
+    NoFolder(PathBuf),
+    /// A record is not what this program writes.
+    #[error("{} is damaged ({reason}); move it away to start from the committed binary", path.display())]
+    Record {
+        /// The record's file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: serde_json::Error,
+    },
+    /// A binary's content is not what its record says.
+    #[error("{} has digest {found}, and its record says {expected}; it will not be run", path.display())]
+    Digest {
+        /// The binary.
+        path: PathBuf,
+        /// What the handle holds.
+        found: Sha256Digest,
+        /// What was recorded.
+        expected: Sha256Digest,
+    },
+    /// The host's lock stayed taken.
+    #[error("another node of this host has held {} for too long; try again", .0.display())]
+    Busy(PathBuf),
+    /// A file or folder could not be used.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+}

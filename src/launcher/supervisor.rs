@@ -1,0 +1,390 @@
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::handoff::Baton;
+use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
+use super::setup::{LauncherError, Setup};
+use super::worker::Worker;
+use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
+use crate::sys::{Arrived, Lock, Moment, Signals, become_subreaper, notify_service_manager, reap, wait_readable};
+
+/// A node's launcher at work.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) setup: Setup,
+    /// `None`: this user cannot replace the committed binary, so the node only tells of upgrades.
+    pub(super) install: Option<Install>,
+    pub(super) record: NodeRecord,
+    pub(super) own: Binary,
+    pub(super) lock: Lock,
+    pub(super) listeners: Vec<(Listener, OwnedFd)>,
+    signals: Signals,
+    /// The worker that serves, outside of a trial.
+    pub(super) active: Option<Worker>,
+    /// The worker on trial, and when its present step ends.
+    pub(super) candidate: Option<(Worker, Moment)>,
+    /// Workers that were asked to leave, and when they are made to.
+    pub(super) leaving: Vec<(Worker, Moment)>,
+    restart: Restart,
+    stopping: bool,
+}
+
+/// When to start the running version again, after it ended by itself.
+#[derive(Debug, Default)]
+struct Restart {
+    failures: u32,
+    due: Option<Moment>,
+}
+
+/// A worker that was ready for so long has not failed at its start.
+const STEADY: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Runs a node until it is told to stop. Call it before any thread is started.
+pub fn run(setup: Setup) -> Result<(), LauncherError> {
+    let signals = Signals::block()?;
+    become_subreaper()?;
+    let mut supervisor = match Baton::take()? {
+        None => Supervisor::start(setup, signals)?,
+        Some(baton) => Supervisor::resume(setup, signals, baton)?,
+    };
+    supervisor.run()
+}
+
+impl Supervisor {
+    fn start(setup: Setup, signals: Signals) -> Result<Self, LauncherError> {
+        let Some(lock) = setup.data.try_lock("node.lock")? else {
+            return Err(LauncherError::Running { node: setup.node, folder: setup.data.path().to_owned() });
+        };
+        let own = own_binary()?;
+        let as_committed = Installed { version: setup.version.clone(), digest: own.digest() };
+        let (install, record) = match Install::open(&setup.committed, &setup.product) {
+            Ok(install) => {
+                let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
+                report(&record, &adopted);
+                (Some(install), record)
+            }
+            Err(error @ InstallError::Unsupported { .. }) => {
+                tracing::warn!(event = "upgrades_unsupported", %error);
+                (None, NodeRecord::new(as_committed, 0))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let listeners = setup.listen()?;
+        let mut supervisor = Self::new(setup, install, record, own, lock, listeners, signals);
+        supervisor.recover_trial();
+        supervisor.start_running();
+        Ok(supervisor)
+    }
+
+    fn resume(mut setup: Setup, signals: Signals, baton: Baton) -> Result<Self, LauncherError> {
+        setup.committed = baton.committed;
+        let install = Install::open(&setup.committed, &setup.product)?;
+        let missing = || InstallError::NoFolder(setup.committed.clone());
+        let record = install.node(&setup.node)?.ok_or_else(missing)?;
+        let own = own_binary()?;
+        let handoff = setup.trial.handoff;
+        let mut supervisor = Self::new(setup, Some(install), record, own, baton.lock, baton.listeners, signals);
+        match baton.worker {
+            Some(worker) if supervisor.record.trial.is_some() => {
+                tracing::info!(event = "launcher_took_over", version = %supervisor.setup.version, worker = worker.pid.as_raw());
+                worker.tell(&ToWorker::Launcher(supervisor.setup.version.clone()));
+                supervisor.candidate = Some((worker, Moment::now().after(handoff)));
+            }
+            worker => {
+                supervisor.active = worker;
+                if supervisor.active.is_none() {
+                    supervisor.start_running();
+                }
+            }
+        }
+        Ok(supervisor)
+    }
+
+    fn new(
+        setup: Setup,
+        install: Option<Install>,
+        record: NodeRecord,
+        own: Binary,
+        lock: Lock,
+        listeners: Vec<(Listener, OwnedFd)>,
+        signals: Signals,
+    ) -> Self {
+        Self {
+            setup,
+            install,
+            record,
+            own,
+            lock,
+            listeners,
+            signals,
+            active: None,
+            candidate: None,
+            leaving: Vec::new(),
+            restart: Restart::default(),
+            stopping: false,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), LauncherError> {
+        loop {
+            self.meet_deadlines();
+            if self.stopping && self.active.is_none() && self.candidate.is_none() && self.leaving.is_empty() {
+                tracing::info!(event = "node_stopped");
+                return Ok(());
+            }
+            self.wait()?;
+            while let Some(signal) = self.signals.next()? {
+                match signal {
+                    Arrived::Stop => self.stop(),
+                    Arrived::Reload => {
+                        tracing::info!(event = "reload_ignored", "restart the node to reload its configuration");
+                    }
+                    Arrived::Child => {}
+                }
+            }
+            self.note_exits();
+            self.hear_workers();
+        }
+    }
+
+    fn wait(&self) -> Result<(), LauncherError> {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        for worker in self.workers() {
+            if worker.connected {
+                fds.push(worker.channel.as_fd());
+            }
+            fds.extend(worker.output.as_ref().map(AsFd::as_fd));
+        }
+        let now = Moment::now();
+        let patience = self.deadlines().map(|deadline| now.until(deadline)).min().unwrap_or(Duration::from_mins(10));
+        // One millisecond more, so that a deadline has passed when it is looked at.
+        Ok(wait_readable(&fds, patience + Duration::from_millis(1))?)
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        let candidate = self.candidate.iter().map(|(worker, _)| worker);
+        self.active.iter().chain(candidate).chain(self.leaving.iter().map(|(worker, _)| worker))
+    }
+
+    fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        let candidate = self.candidate.iter_mut().map(|(worker, _)| worker);
+        self.active.iter_mut().chain(candidate).chain(self.leaving.iter_mut().map(|(worker, _)| worker))
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = Moment> {
+        let watchdog = self.setup.trial.watchdog;
+        let start = self.setup.trial.start;
+        let active =
+            self.active.iter().map(move |worker| worker.heard.after(if worker.ready { watchdog } else { start }));
+        let candidate = self.candidate.iter().flat_map(move |(worker, deadline)| {
+            [Some(*deadline), worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
+        });
+        active.chain(candidate).chain(self.leaving.iter().map(|(_, deadline)| *deadline)).chain(self.restart.due)
+    }
+
+    fn note_exits(&mut self) {
+        for (pid, exit) in reap() {
+            if let Some(worker) = self.workers_mut().find(|worker| worker.pid == pid) {
+                worker.exit = Some(exit);
+            }
+        }
+    }
+
+    fn hear_workers(&mut self) {
+        for worker in self.workers_mut() {
+            worker.copy_output();
+        }
+        for message in self.active.as_mut().map(Worker::hear).unwrap_or_default() {
+            self.hear_active(message);
+        }
+        for message in self.candidate.as_mut().map(|(worker, _)| worker.hear()).unwrap_or_default() {
+            self.hear_candidate(&message);
+        }
+        for (worker, _) in &mut self.leaving {
+            worker.hear();
+        }
+        self.leaving.retain(|(worker, _)| worker.exit.is_none());
+        if let Some(exit) = self.active.as_ref().and_then(|worker| worker.exit) {
+            self.active_ended(&exit.to_string());
+        }
+        if let Some(exit) = self.candidate.as_ref().and_then(|(worker, _)| worker.exit) {
+            self.candidate_ended(exit);
+        }
+    }
+
+    fn hear_active(&mut self, message: ToLauncher) {
+        match message {
+            ToLauncher::Ready => {
+                if let Some(worker) = &mut self.active {
+                    worker.ready = true;
+                    worker.tell(&ToWorker::Activate);
+                    tracing::info!(event = "worker_ready", version = %worker.runs.version, pid = worker.pid.as_raw());
+                    notify_service_manager("READY=1");
+                }
+            }
+            ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
+            ToLauncher::Try(request) => {
+                let reply = self.begin_trial(request);
+                tracing::info!(event = "trial_requested", answer = ?reply);
+                // The reply goes to whoever asked, also when it is on its way out already.
+                let asked = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker));
+                if let Some(worker) = asked {
+                    worker.tell(&ToWorker::TryReply(reply));
+                }
+            }
+            ToLauncher::Watchdog | ToLauncher::Stopping => {}
+        }
+    }
+
+    fn active_ended(&mut self, how: &str) {
+        let Some(worker) = self.active.take() else { return };
+        worker.kill();
+        if self.stopping {
+            return;
+        }
+        let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
+        self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
+        let pause = Duration::from_millis(500).saturating_mul(1 << self.restart.failures.min(10)).min(LONGEST_PAUSE);
+        self.restart.due = Some(Moment::now().after(pause));
+        tracing::error!(
+            event = "worker_ended",
+            version = %worker.runs.version,
+            how,
+            restart_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        );
+    }
+
+    /// Starts the version that this node runs. What goes wrong is tried again, more and more slowly.
+    pub(super) fn start_running(&mut self) {
+        self.restart.due = None;
+        let running = self.record.running.clone();
+        let chosen = match self.install.as_ref().map(|install| install.open_version(&running)) {
+            Some(Ok(binary)) => Ok((running, binary)),
+            other => {
+                if let Some(Err(error)) = other {
+                    tracing::error!(event = "version_unusable", version = %running.version, %error, "runs the committed binary instead");
+                }
+                own_binary().map(|own| (Installed { version: self.setup.version.clone(), digest: own.digest() }, own))
+            }
+        };
+        let started = chosen
+            .map_err(LauncherError::from)
+            .and_then(|(runs, binary)| self.start_worker(&runs, &binary, false).map_err(LauncherError::from));
+        match started {
+            Ok(worker) => self.active = Some(worker),
+            Err(error) => {
+                self.restart.failures += 1;
+                self.restart.due = Some(Moment::now().after(LONGEST_PAUSE.min(Duration::from_secs(5))));
+                tracing::error!(event = "worker_not_started", %error);
+            }
+        }
+    }
+
+    pub(super) fn start_worker(&self, runs: &Installed, binary: &Binary, on_trial: bool) -> std::io::Result<Worker> {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            node: self.setup.node.clone(),
+            launcher: self.setup.version.clone(),
+            running: runs.clone(),
+            committed: self.setup.committed.clone(),
+            on_trial,
+            listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
+        };
+        let listeners: Vec<_> = self.listeners.iter().map(|(_, fd)| fd.as_fd()).collect();
+        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &listeners)?;
+        tracing::info!(event = "worker_started", version = %runs.version, pid = worker.pid.as_raw(), on_trial);
+        Ok(worker)
+    }
+
+    fn meet_deadlines(&mut self) {
+        let now = Moment::now();
+        if self.restart.due.is_some_and(|due| due <= now) && self.active.is_none() && !self.stopping {
+            self.start_running();
+        }
+        for (worker, deadline) in &self.leaving {
+            if *deadline <= now {
+                tracing::warn!(event = "worker_killed", pid = worker.pid.as_raw(), "it did not leave in time");
+                worker.kill();
+            }
+        }
+        // A killed worker stays until it is reaped, but is not killed at every turn.
+        for (_, deadline) in &mut self.leaving {
+            if *deadline <= now {
+                *deadline = now.after(Duration::from_secs(1));
+            }
+        }
+        let (start, watchdog) = (self.setup.trial.start, self.setup.trial.watchdog);
+        if let Some(worker) = &self.active {
+            let (patience, how) = if worker.ready { (watchdog, "watchdog silence") } else { (start, "never ready") };
+            if worker.heard.after(patience) <= now {
+                self.active_ended(how);
+            }
+        }
+        self.meet_trial_deadlines(now);
+    }
+
+    /// Asks a worker to finish and leave, and sees to it that it does.
+    pub(super) fn dismiss(&mut self, worker: Worker) {
+        worker.ask_to_leave();
+        self.leaving.push((worker, Moment::now().after(self.setup.trial.drain)));
+    }
+
+    /// An operator, or the service manager, wants the node to stop. Never held against a release.
+    fn stop(&mut self) {
+        if self.stopping {
+            for worker in self.workers() {
+                worker.kill();
+            }
+            return;
+        }
+        self.stopping = true;
+        self.restart.due = None;
+        tracing::info!(event = "node_stopping");
+        notify_service_manager("STOPPING=1");
+        self.set_trial_aside();
+        let candidate = self.candidate.take().map(|(worker, _)| worker);
+        for worker in self.active.take().into_iter().chain(candidate) {
+            self.dismiss(worker);
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Puts the record on disk. `false`, and said, when that failed.
+    pub(super) fn save(&self) -> bool {
+        let Some(install) = &self.install else { return true };
+        match install.write_node(&self.setup.node, &self.record) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(event = "record_not_written", %error);
+                false
+            }
+        }
+    }
+
+    /// How far the trial is, if there is one under way.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.record.trial.as_ref().map(|trial| trial.progress)
+    }
+}
+
+/// This very program, whatever its path names by now.
+fn own_binary() -> Result<Binary, InstallError> {
+    Binary::running()
+}
+
+fn report(record: &NodeRecord, adopted: &Adopted) {
+    match adopted {
+        Adopted::AsRecorded => tracing::info!(event = "node_starts", version = %record.running.version),
+        Adopted::Committed => tracing::info!(event = "node_adopts_committed", version = %record.running.version),
+        Adopted::AfterDamage(aside) => tracing::warn!(
+            event = "record_damaged",
+            version = %record.running.version,
+            set_aside = %aside.display(),
+            "runs the committed binary",
+        ),
+    }
+}

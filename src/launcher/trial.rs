@@ -1,0 +1,406 @@
+//! The trial: the state machine whose states are [`Progress`] and whose edges are the methods here.
+//!
+//! ```text
+//!            begin_trial            READY               probation over       taken over, proved
+//!  (Pending) ───────────▶ Starting ───────▶ Probation ────────────────▶ Handoff ───────────▶ commit
+//!      ▲                     │                  │                          │                   │
+//!      └── set_trial_aside ──┴──────────────────┴── fail: back to the version before ──────────┘
+//! ```
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::handoff::Baton;
+use super::protocol::{ToLauncher, ToWorker, TryReply, TryRequest};
+use super::supervisor::Supervisor;
+use crate::install::{CommitError, Install, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::sys::{Exit, Moment};
+
+/// Beyond the steps themselves, before a lease ends by itself.
+const LEASE_MARGIN: Duration = Duration::from_mins(1);
+
+/// How a candidate failed: a stable word, and a sentence.
+struct Failure {
+    kind: VerdictKind,
+    reason: &'static str,
+    detail: String,
+}
+
+impl Failure {
+    fn bad(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind: VerdictKind::Bad, reason, detail: detail.into() }
+    }
+
+    fn inconclusive(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind: VerdictKind::Inconclusive, reason, detail: detail.into() }
+    }
+}
+
+impl Supervisor {
+    /// At a start: what became of a trial that was under way when the launcher before ended.
+    pub(super) fn recover_trial(&mut self) {
+        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        if trial.progress == Progress::Pending {
+            return;
+        }
+        if let Some(epoch) = trial.lease {
+            install.release_lease(epoch).ok();
+        }
+        let committed = install.committed().ok().flatten();
+        if trial.progress == Progress::Handoff && committed.as_ref() == Some(&trial.candidate) {
+            // The swap was done, and only the note of it is missing.
+            self.record_success(&trial);
+        } else if trial.tries_left == 0 {
+            let detail = format!("cut short {} times, last at {:?}", self.setup.trial.tries, trial.progress);
+            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
+        } else if let Some(trial) = &mut self.record.trial {
+            tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
+            trial.progress = Progress::Pending;
+            trial.lease = None;
+        }
+        self.save();
+    }
+
+    /// A worker asks to have a staged candidate tried.
+    pub(super) fn begin_trial(&mut self, request: TryRequest) -> TryReply {
+        let TryRequest { id, candidate, purpose } = request;
+        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
+        if self.is_stopping() || self.candidate.is_some() || under_way {
+            return TryReply::Busy { id };
+        }
+        let Some(install) = self.install.clone() else {
+            return TryReply::Refused { id, reason: "this install cannot upgrade itself".to_owned() };
+        };
+        let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
+        let binary = match install.open_version(&candidate) {
+            Ok(binary) => binary,
+            Err(error) => return refused(error.to_string()),
+        };
+        let steps = &self.setup.trial;
+        let span = steps.start + steps.probation + steps.handoff + steps.drain + LEASE_MARGIN;
+        let epoch = match install.acquire_lease(&self.setup.node, &candidate, span) {
+            Ok(LeaseOutcome::Mine(epoch)) => epoch,
+            Ok(LeaseOutcome::Held { by, remaining, .. }) => {
+                return TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 };
+            }
+            Err(error) => return refused(error.to_string()),
+        };
+        let before = self.record.trial.take();
+        let tries = before.filter(|trial| trial.candidate == candidate).map_or(steps.tries.into(), |t| t.tries_left);
+        let start = Moment::now().after(steps.start);
+        self.record.trial = Some(Trial {
+            id: id.clone(),
+            candidate: candidate.clone(),
+            purpose,
+            progress: Progress::Starting,
+            tries_left: tries.saturating_sub(1),
+            lease: Some(epoch),
+            since: Timestamp::now(),
+        });
+        if !self.save() {
+            self.record.trial = None;
+            install.release_lease(epoch).ok();
+            return refused("the node's record cannot be written; nothing was started".to_owned());
+        }
+        match self.start_worker(&candidate, &binary, true) {
+            Ok(worker) => self.candidate = Some((worker, start)),
+            Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+        }
+        TryReply::Accepted { id }
+    }
+
+    pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
+        match message {
+            ToLauncher::Ready if self.progress() == Some(Progress::Starting) => self.candidate_ready(),
+            ToLauncher::Stopping => {
+                if let Some((worker, _)) = &mut self.candidate {
+                    worker.stopping = true;
+                }
+            }
+            // A candidate has nothing to ask for, and its status is not the node's yet.
+            _ => {}
+        }
+    }
+
+    fn candidate_ready(&mut self) {
+        let probation = self.probation();
+        let Some(trial) = &mut self.record.trial else { return };
+        trial.progress = Progress::Probation;
+        if !self.save() {
+            return self.fail(&Failure::inconclusive("record", "the node's record cannot be written"));
+        }
+        let Some((worker, deadline)) = &mut self.candidate else { return };
+        worker.ready = true;
+        *deadline = Moment::now().after(probation);
+        worker.tell(&ToWorker::Activate);
+        tracing::info!(event = "candidate_ready", version = %worker.runs.version, probation_s = probation.as_secs());
+        if let Some(old) = self.active.take() {
+            self.dismiss(old);
+        }
+    }
+
+    /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
+    fn probation(&self) -> Duration {
+        let steps = &self.setup.trial;
+        let (Some(install), Some(trial)) = (&self.install, &self.record.trial) else { return steps.probation };
+        if proven_by_sibling(install, self, trial) {
+            steps.sibling_probation.min(steps.probation)
+        } else {
+            steps.probation
+        }
+    }
+
+    pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
+        let (Some(progress), Some((worker, deadline))) = (self.progress(), &self.candidate) else { return };
+        let (due, silent) = (*deadline <= now, worker.ready && worker.heard.after(self.setup.trial.watchdog) <= now);
+        match progress {
+            _ if silent => {
+                let limit = self.setup.trial.watchdog;
+                self.fail(&Failure::bad(
+                    "watchdog",
+                    format!("it gave no sign of life for {limit:?} while {}", doing(progress)),
+                ));
+            }
+            Progress::Starting if due => {
+                let limit = self.setup.trial.start;
+                self.fail(&Failure::bad("not-ready", format!("it did not say that it is ready within {limit:?}")));
+            }
+            // Old workers are this launcher's own children to wait for: they leave first.
+            Progress::Probation if due && self.leaving.is_empty() => self.hand_off(),
+            Progress::Handoff if due => self.commit(),
+            _ => {}
+        }
+    }
+
+    pub(super) fn candidate_ended(&mut self, exit: Exit) {
+        let Some((worker, _)) = &mut self.candidate else { return };
+        worker.copy_output();
+        let progress = self.record.trial.as_ref().map_or(Progress::Starting, |trial| trial.progress);
+        let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15));
+        let tries_left = self.record.trial.as_ref().map_or(0, |trial| trial.tries_left);
+        if from_outside && tries_left > 0 {
+            // Somebody killed it, or it was told to stop: that spends a try and says nothing more.
+            tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
+            self.give_up_lease();
+            if let Some(trial) = &mut self.record.trial {
+                trial.progress = Progress::Pending;
+                trial.lease = None;
+            }
+            self.save();
+            return self.back_to_running(None);
+        }
+        self.fail(&Failure::bad("exited", format!("it ended with {exit} while {}", doing(progress))));
+    }
+
+    /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
+    fn hand_off(&mut self) {
+        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        if let Some(trial) = &mut self.record.trial {
+            trial.progress = Progress::Handoff;
+        }
+        if !self.save() {
+            return self.fail(&Failure::inconclusive("record", "the node's record cannot be written"));
+        }
+        if trial.candidate.digest == self.own.digest() {
+            // This launcher is that version already: a sibling committed it before.
+            return self.commit();
+        }
+        let binary = match install.open_version(&trial.candidate) {
+            Ok(binary) => binary,
+            Err(error) => return self.fail(&Failure::inconclusive("version-unusable", error.to_string())),
+        };
+        tracing::info!(event = "launcher_hands_over", version = %trial.candidate.version);
+        let error = self.pass_baton(&binary);
+        self.fail(&Failure::bad("handoff", format!("its launcher cannot be executed: {error}")));
+    }
+
+    /// Becomes `binary`. Returns only on failure.
+    fn pass_baton(&mut self, binary: &crate::install::Binary) -> std::io::Error {
+        // The baton borrows nothing, so that it can be taken apart again when exec fails.
+        let lock = match self.lock.try_clone() {
+            Ok(lock) => lock,
+            Err(error) => return error,
+        };
+        let deadline = self.candidate.as_ref().map(|(_, deadline)| *deadline);
+        let baton = Baton {
+            committed: self.setup.committed.clone(),
+            worker: self.candidate.take().map(|(worker, _)| worker),
+            lock,
+            listeners: std::mem::take(&mut self.listeners),
+        };
+        let error = baton.pass(binary, &self.setup.args("run"));
+        self.listeners = baton.listeners;
+        self.candidate = baton.worker.zip(deadline);
+        error
+    }
+
+    fn commit(&mut self) {
+        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let Some(epoch) = trial.lease else { return };
+        match install.commit(&trial.candidate, epoch) {
+            Ok(()) => {}
+            Err(error @ CommitError::LeaseLost) => {
+                return self.fail(&Failure::inconclusive("lease-lost", error.to_string()));
+            }
+            Err(error @ CommitError::Install(_)) => {
+                return self.fail(&Failure::inconclusive("commit", error.to_string()));
+            }
+        }
+        self.record_success(&trial);
+        self.save();
+        install.release_lease(epoch).ok();
+        self.active = self.candidate.take().map(|(worker, _)| worker);
+        tracing::info!(event = "upgrade_committed", version = %trial.candidate.version);
+        self.tell_verdict();
+    }
+
+    /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
+    fn fail(&mut self, failure: &Failure) {
+        let Some(trial) = self.record.trial.clone() else { return };
+        let output = match &mut self.candidate {
+            None => String::new(),
+            Some((worker, _)) => {
+                worker.kill();
+                worker.copy_output();
+                worker.tail.text()
+            }
+        };
+        self.give_up_lease();
+        self.record_failure(&trial, failure, output);
+        self.save();
+        self.back_to_running(Some(&trial));
+    }
+
+    /// Kills what is left of the candidate and lets the version before serve.
+    fn back_to_running(&mut self, failed: Option<&Trial>) {
+        if let Some((worker, _)) = self.candidate.take() {
+            worker.kill();
+            if worker.exit.is_none() {
+                // Kept until it is reaped.
+                self.leaving.push((worker, Moment::now().after(Duration::from_secs(1))));
+            }
+        }
+        if let (Some(install), Some(_)) = (&self.install, failed)
+            && let Err(error) = install.prune()
+        {
+            tracing::warn!(event = "prune_failed", %error);
+        }
+        if self.own.digest() != self.record.running.digest && !self.is_committed() {
+            // This launcher came with the candidate: the one that is known to be good takes over again.
+            self.return_to_committed();
+        }
+        if self.active.is_none() && !self.is_stopping() {
+            self.start_running();
+        } else {
+            self.tell_verdict();
+        }
+    }
+
+    fn is_committed(&self) -> bool {
+        let committed = self.install.as_ref().and_then(|install| install.committed().ok().flatten());
+        committed.is_none_or(|committed| committed.digest == self.own.digest())
+    }
+
+    fn return_to_committed(&mut self) {
+        let Some(install) = self.install.clone() else { return };
+        let Ok(Some(committed)) = install.committed() else { return };
+        match install.open_version(&committed) {
+            Ok(binary) => {
+                tracing::info!(event = "launcher_hands_back", version = %committed.version);
+                let error = self.pass_baton(&binary);
+                tracing::error!(event = "launcher_stays", %error);
+            }
+            Err(error) => tracing::error!(event = "launcher_stays", %error),
+        }
+    }
+
+    /// A stop is under way: the trial is due again at the next start, and the stop costs no try.
+    pub(super) fn set_trial_aside(&mut self) {
+        if self.progress().is_none_or(|progress| progress == Progress::Pending) {
+            return;
+        }
+        self.give_up_lease();
+        if let Some(trial) = &mut self.record.trial {
+            trial.tries_left += 1;
+            trial.progress = Progress::Pending;
+            trial.lease = None;
+        }
+        self.save();
+    }
+
+    fn give_up_lease(&mut self) {
+        let lease = self.record.trial.as_ref().and_then(|trial| trial.lease);
+        if let (Some(install), Some(epoch)) = (&self.install, lease)
+            && let Err(error) = install.release_lease(epoch)
+        {
+            tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
+        }
+    }
+
+    fn record_success(&mut self, trial: &Trial) {
+        let from = std::mem::replace(&mut self.record.running, trial.candidate.clone());
+        self.record.previous = Some(from.clone());
+        self.record.conclude(Verdict {
+            trial: trial.id.clone(),
+            candidate: trial.candidate.clone(),
+            from,
+            purpose: trial.purpose,
+            kind: VerdictKind::Good,
+            reason: "committed".to_owned(),
+            detail: "it served through its probation, as worker and as launcher".to_owned(),
+            since: trial.since,
+            at: Timestamp::now(),
+            output: String::new(),
+        });
+    }
+
+    fn record_failure(&mut self, trial: &Trial, failure: &Failure, output: String) {
+        tracing::error!(
+            event = "trial_failed",
+            version = %trial.candidate.version,
+            reason = failure.reason,
+            detail = failure.detail,
+            still_running = %self.record.running.version,
+        );
+        self.record.conclude(Verdict {
+            trial: trial.id.clone(),
+            candidate: trial.candidate.clone(),
+            from: self.record.running.clone(),
+            purpose: trial.purpose,
+            kind: failure.kind,
+            reason: failure.reason.to_owned(),
+            detail: failure.detail.clone(),
+            since: trial.since,
+            at: Timestamp::now(),
+            output,
+        });
+    }
+
+    fn tell_verdict(&self) {
+        if let (Some(worker), Some(verdict)) = (&self.active, self.record.verdicts.last()) {
+            worker.tell(&ToWorker::Verdict(Box::new(verdict.clone())));
+        }
+    }
+}
+
+fn proven_by_sibling(install: &Install, supervisor: &Supervisor, trial: &Trial) -> bool {
+    let believed = supervisor.setup.trial.sibling_verdict;
+    let now = Timestamp::now();
+    install.nodes().unwrap_or_default().iter().any(|(node, record)| {
+        *node != supervisor.setup.node
+            && record.verdicts.iter().any(|verdict| {
+                verdict.kind == VerdictKind::Good
+                    && verdict.candidate == trial.candidate
+                    && verdict.is_recent(now, believed)
+            })
+    })
+}
+
+fn doing(progress: Progress) -> &'static str {
+    match progress {
+        Progress::Pending | Progress::Starting => "starting",
+        Progress::Probation => "on probation",
+        Progress::Handoff => "its launcher was proving itself",
+    }
+}

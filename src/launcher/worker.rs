@@ -1,0 +1,166 @@
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::Signal;
+
+use super::protocol::{Hello, ToLauncher, ToWorker};
+use crate::install::{Binary, Installed};
+use crate::sys::{Channel, ChildPid, Exit, Moment, OutputPipe, Piece, Program, can_write_now, kill_marked};
+
+/// A worker that this launcher started, or adopted from the launcher that it replaced.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) pid: ChildPid,
+    pub(super) runs: Installed,
+    pub(super) channel: Channel,
+    /// Whether the channel's other end is still there.
+    pub(super) connected: bool,
+    pub(super) output: Option<OutputPipe>,
+    pub(super) marker: String,
+    pub(super) tail: Tail,
+    pub(super) ready: bool,
+    pub(super) started: Moment,
+    /// When it last gave a sign of life.
+    pub(super) heard: Moment,
+    /// It said that it leaves.
+    pub(super) stopping: bool,
+    /// Set once it is reaped.
+    pub(super) exit: Option<Exit>,
+}
+
+/// Variables of the service manager, and of our own handoff, that are none of a worker's business.
+pub(super) const HIDDEN: &[&str] = &[
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    super::handoff::VARIABLE,
+];
+
+/// Marks a worker and everything that descends from it.
+const MARKER: &str = "EXUVIA_INTERNAL_WORKER";
+
+impl Worker {
+    /// Starts `binary` as a worker, and tells it what it must know.
+    pub(super) fn start(
+        binary: &Binary,
+        args: &[OsString],
+        hello: &Hello,
+        listeners: &[BorrowedFd<'_>],
+    ) -> io::Result<Self> {
+        let (ours, theirs) = Channel::pair()?;
+        // Queued before the worker exists: it finds everything at its first read.
+        ours.send(&ToWorker::Hello(hello.clone()).encode(), listeners)?;
+        let (output, their_output) = OutputPipe::new()?;
+        let mut random = [0; 12];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let id = hex::encode(random);
+        let program = Program {
+            handle: binary.file(),
+            name: binary.path().as_os_str(),
+            args,
+            env: &[(MARKER, OsString::from(&id))],
+            hidden_env: HIDDEN,
+        };
+        let pid = program.spawn(theirs.into_fd(), &their_output)?;
+        Ok(Self {
+            pid,
+            runs: hello.running.clone(),
+            channel: ours,
+            connected: true,
+            output: Some(output),
+            marker: format!("{MARKER}={id}"),
+            tail: Tail::default(),
+            ready: false,
+            started: Moment::now(),
+            heard: Moment::now(),
+            stopping: false,
+            exit: None,
+        })
+    }
+
+    /// Tells the worker something. One that does not read is found out by its watchdog.
+    pub(super) fn tell(&self, message: &ToWorker) {
+        if let Err(error) = self.channel.send(&message.encode(), &[]) {
+            tracing::debug!(event = "worker_unreachable", pid = self.pid.as_raw(), %error);
+        }
+    }
+
+    /// What the worker has said since.
+    pub(super) fn hear(&mut self) -> Vec<ToLauncher> {
+        let mut heard = Vec::new();
+        loop {
+            match self.channel.try_recv() {
+                Ok(Some(message)) => heard.extend(ToLauncher::decode(&message.bytes)),
+                Ok(None) => {
+                    self.connected = false;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if !heard.is_empty() {
+            self.heard = Moment::now();
+        }
+        heard
+    }
+
+    /// Passes on what the worker has written, and keeps the end of it.
+    pub(super) fn copy_output(&mut self) {
+        let mut piece = [0; 4096];
+        while let Some(output) = &self.output {
+            match output.read_now(&mut piece) {
+                Piece::Bytes(n) => {
+                    self.tail.push(&piece[..n]);
+                    pass_on(&piece[..n]);
+                }
+                Piece::Nothing => break,
+                Piece::End => self.output = None,
+            }
+        }
+    }
+
+    /// Asks it to finish and leave.
+    pub(super) fn ask_to_leave(&self) {
+        self.tell(&ToWorker::Drain);
+        self.pid.signal(Signal::SIGTERM);
+    }
+
+    /// Ends it now, with its process group and whatever escaped from that.
+    pub(super) fn kill(&self) {
+        self.pid.kill_group();
+        let strays = kill_marked(&self.marker);
+        tracing::debug!(event = "worker_killed", pid = self.pid.as_raw(), strays);
+    }
+}
+
+/// The last output of a worker, at most 8 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Tail(VecDeque<u8>);
+
+impl Tail {
+    const LEN: usize = 8 * 1024;
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let surplus = self.0.len().saturating_sub(Self::LEN);
+        self.0.drain(..surplus);
+    }
+
+    pub(super) fn text(&self) -> String {
+        let (a, b) = self.0.as_slices();
+        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+    }
+}
+
+/// Writes to standard error only what it can take at once: a log collector that has stopped reading
+/// must not stop the launcher.
+fn pass_on(bytes: &[u8]) {
+    if can_write_now(io::stderr().as_fd()) {
+        io::stderr().write_all(bytes).ok();
+    }
+}

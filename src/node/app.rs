@@ -1,0 +1,94 @@
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use crate::crypto::{Keyring, KeyringError, Release};
+use crate::types::{NameError, Product, Version, VersionError};
+
+/// What makes a program a self-updating node: its name, its version, its keys and its job.
+#[derive(Clone, Copy, Debug)]
+pub struct App {
+    /// The product's name: see [`Product`].
+    pub product: &'static str,
+    /// This build's version: see [`Version`].
+    pub version: &'static str,
+    /// The public release keys that this build trusts, as PEM: two or more.
+    pub keys: &'static [&'static str],
+    /// What the node does for a living.
+    pub job: Job,
+}
+
+/// Starts the node's job. The node runs for as long as the future does; when it ends by itself, the
+/// worker has failed.
+pub type Job = fn(JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+
+/// Why a job ended.
+pub type JobError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a job hears from its node, and tells it.
+#[derive(Clone, Debug)]
+pub struct JobContext {
+    pub(super) ready: Arc<Notify>,
+    pub(super) active: watch::Receiver<bool>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// Why an [`App`] is not one.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum AppError {
+    /// Its name.
+    #[error("this build's product name {0}")]
+    Product(#[from] NameError),
+    /// Its version.
+    #[error("this build's version {0}; build with EXUVIA_VERSION set to MAJOR.MINOR.PATCH")]
+    Version(#[from] VersionError),
+    /// Its keys.
+    #[error("this build's release keys cannot be used: {0}")]
+    Keys(#[from] KeyringError),
+}
+
+impl App {
+    /// The product.
+    pub fn product(&self) -> Result<Product, AppError> {
+        Ok(self.product.parse()?)
+    }
+
+    /// The version.
+    pub fn version(&self) -> Result<Version, AppError> {
+        Ok(self.version.parse()?)
+    }
+
+    /// The keys.
+    pub fn keyring(&self) -> Result<Keyring<Release>, AppError> {
+        Ok(Keyring::from_pems(self.keys.iter().copied())?)
+    }
+}
+
+impl JobContext {
+    /// Tells the node that the job can do its work. A candidate that never says so is not ready.
+    pub fn ready(&self) {
+        self.ready.notify_one();
+    }
+
+    /// Waits until the job may begin to change things that others share.
+    pub async fn activated(&mut self) {
+        // The sender lives as long as the node.
+        self.active.wait_for(|active| *active).await.ok();
+    }
+
+    /// Waits until the job is asked to finish.
+    pub async fn stopping(&mut self) {
+        self.stopping.wait_for(|stopping| *stopping).await.ok();
+    }
+}
+
+/// The job of a node that has none but to keep itself up to date.
+#[must_use]
+pub fn idle(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>> {
+    Box::pin(async move {
+        context.ready();
+        context.stopping().await;
+        Ok(())
+    })
+}

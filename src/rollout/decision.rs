@@ -1,0 +1,138 @@
+use jiff::Timestamp;
+
+use crate::types::Version;
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: no acceptable release is newer, or the requested version runs already.
+    UpToDate,
+    /// Go there.
+    Plan(Plan),
+    /// Go to `version` later: nothing but time is missing.
+    Waiting {
+        /// The version to go to.
+        version: Version,
+        /// When to decide again.
+        until: Timestamp,
+        /// What the node waits for.
+        because: Gate,
+    },
+    /// Not until somebody acts.
+    Refused(Refusal),
+}
+
+/// A version to go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The version.
+    pub version: Version,
+    /// Whether it is newer or older than the running one.
+    pub direction: Direction,
+}
+
+/// Newer or older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To a newer version.
+    Up,
+    /// To an older version.
+    Down,
+}
+
+/// What a release has to pass on its way to a plan, in the order in which it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gate {
+    /// Stable, and newer than what runs.
+    Channel,
+    /// Not pinned to another version.
+    Pin,
+    /// Not vetoed by this node.
+    Veto,
+    /// Not paused.
+    Pause,
+    /// This install's moment in the window has come.
+    Delay,
+}
+
+impl std::fmt::Display for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Channel => "a stable release newer than what runs",
+            Self::Pin => "the pin",
+            Self::Veto => "this node's veto",
+            Self::Pause => "the pause",
+            Self::Delay => "this install's moment in the rollout window",
+        })
+    }
+}
+
+/// Why there is no plan, and what lifts that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Pinned to another version.
+    #[error("{version} is not {to}, to which this node is pinned; `unpin` lifts that, or `pin {version}` moves it")]
+    Pinned {
+        /// The version that would be gone to otherwise.
+        version: Version,
+        /// The pinned version.
+        to: Version,
+    },
+    /// Paused.
+    #[error("upgrades are paused{}; `resume` ends that", ending(*until))]
+    Paused {
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+    },
+    /// Vetoed by this node.
+    #[error(
+        "this node does not try {version} again{} ({reason}); a newer release does not wait for that, and `upgrade --version {version} --lift-veto` lifts it",
+        ending(*until)
+    )]
+    Vetoed {
+        /// The version.
+        version: Version,
+        /// When the veto ends by itself.
+        until: Option<Timestamp>,
+        /// Why it was vetoed.
+        reason: String,
+    },
+    /// Older than what runs, and that was not said.
+    #[error("{to} is older than {from}, which runs; add --allow-downgrade if that is meant")]
+    Downgrade {
+        /// The running version.
+        from: Version,
+        /// The older one.
+        to: Version,
+    },
+    /// The source does not offer it for this target.
+    #[error("the source does not offer {version} for this target{}", meant(nearest.as_ref()))]
+    NotOffered {
+        /// The version that was asked for, or pinned.
+        version: Version,
+        /// The offered version that is most like it.
+        nearest: Option<Version>,
+    },
+}
+
+fn ending(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |until| format!(" until {until:.0}"))
+}
+
+fn meant(nearest: Option<&Version>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; the nearest that it offers is {nearest}"))
+}
+
+impl Refusal {
+    /// The gate that is shut; `None` where there is no such release at all.
+    #[must_use]
+    pub fn gate(&self) -> Option<Gate> {
+        match self {
+            Self::Pinned { .. } => Some(Gate::Pin),
+            Self::Paused { .. } => Some(Gate::Pause),
+            Self::Vetoed { .. } => Some(Gate::Veto),
+            Self::Downgrade { .. } => Some(Gate::Channel),
+            Self::NotOffered { .. } => None,
+        }
+    }
+}

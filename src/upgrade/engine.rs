@@ -1,0 +1,96 @@
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Cache;
+use crate::config::Settings;
+use crate::crypto::{Keyring, Release};
+use crate::fetch::StaticListing;
+use crate::install::{Install, Installed};
+use crate::ledger::Ledger;
+use crate::types::{NodeName, Product, ReleaseId, Target, Version};
+
+/// Everything that an upgrade works with.
+#[derive(Debug)]
+pub struct Engine {
+    /// The product.
+    pub product: Product,
+    /// The exact target of this build.
+    pub target: Target,
+    /// The keys that this build pins.
+    pub keyring: Keyring<Release>,
+    /// The node.
+    pub node: NodeName,
+    /// What runs.
+    pub running: Installed,
+    /// The install folder.
+    pub install: Install,
+    /// The shared cache; `None` when it cannot be used: upgrades go on without it.
+    pub cache: Option<Cache>,
+    /// Where releases come from, if that is configured.
+    pub source: Option<StaticListing>,
+    /// The node's memory.
+    pub ledger: Ledger,
+    /// All settings.
+    pub settings: Settings,
+    /// The options with which this program was started: a candidate rehearses with the same ones.
+    pub options: Vec<OsString>,
+}
+
+/// What an upgrade does just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// Asks the source for releases.
+    Checking,
+    /// A sibling downloads the same release.
+    WaitingForDownload {
+        /// The release.
+        version: Version,
+        /// Bytes that have arrived there.
+        done: u64,
+    },
+    /// Downloads the archive.
+    Downloading {
+        /// The release.
+        version: Version,
+        /// Bytes that have arrived.
+        done: u64,
+        /// Bytes in all, where that is known.
+        total: Option<u64>,
+    },
+    /// Verifies a private copy from the cache, or the download.
+    Verifying {
+        /// The release.
+        version: Version,
+    },
+    /// Extracts the binary.
+    Extracting {
+        /// The release.
+        version: Version,
+        /// Bytes written.
+        done: u64,
+    },
+    /// Asks the candidate who it is, and has it rehearse.
+    Probing {
+        /// The release.
+        version: Version,
+    },
+    /// Has asked the launcher to try it.
+    Handing {
+        /// The release.
+        version: Version,
+    },
+}
+
+/// Hears each [`Step`]. Called often: it must return at once.
+pub type Observer = Arc<dyn Fn(Step) + Send + Sync>;
+
+impl Engine {
+    /// The release of that version, for this product and target.
+    #[must_use]
+    pub fn release(&self, version: &Version) -> ReleaseId {
+        ReleaseId { product: self.product.clone(), version: version.clone(), target: self.target.clone() }
+    }
+}

@@ -1,0 +1,138 @@
+use crate::archive::ArchiveError;
+use crate::crypto::SignatureLength;
+use crate::fetch::{AssetError, FetchError};
+use crate::install::InstallError;
+use crate::ledger::LedgerError;
+use crate::rollout::Refusal;
+use crate::sys::SysError;
+use crate::types::{ReleaseId, Version};
+
+use super::probe::ProbeError;
+
+/// Why an upgrade did not come about. The running version is untouched in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// There is no source to ask.
+    #[error("no release source is configured; set `source.listing` to the URL of a releases.json, or to a folder")]
+    NoSource,
+    /// The source could not be asked, or its answer could not be used.
+    #[error("cannot get releases: {0}")]
+    Fetch(#[from] FetchError),
+    /// The release has nothing for this target.
+    #[error("cannot use release {version}: {source}")]
+    Asset {
+        /// The release.
+        version: Version,
+        /// Why.
+        source: AssetError,
+    },
+    /// Policy stands against it.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The signature file is none.
+    #[error(
+        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole"
+    )]
+    SignatureFile {
+        /// The release.
+        id: Box<ReleaseId>,
+        /// What is wrong with it.
+        source: SignatureLength,
+    },
+    /// The archive did not verify, or does not hold what it must.
+    #[error("cannot install {id}: {source}")]
+    Archive {
+        /// The release.
+        id: Box<ReleaseId>,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// The candidate did not survive its probe.
+    #[error("cannot install {id}: {source}")]
+    Probe {
+        /// The release.
+        id: Box<ReleaseId>,
+        /// Why.
+        source: ProbeError,
+    },
+    /// The launcher could not begin the trial.
+    #[error("the trial of {version} could not begin: {reason}")]
+    Launcher {
+        /// The version.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// There is no version to go back to.
+    #[error("this node has no version {} to go back to; `history` shows what it ran", version.as_ref().map_or("before this one".to_owned(), ToString::to_string))]
+    NothingToGoBackTo {
+        /// The one that was asked for.
+        version: Option<Version>,
+    },
+    /// This install cannot upgrade itself, or its folder cannot be used.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file or folder could not be used.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A task of this process ended early.
+    #[error("the upgrade was cut short: {0}")]
+    CutShort(#[from] tokio::task::JoinError),
+}
+
+impl UpgradeError {
+    /// A stable word for metrics, logs and JSON.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoSource => "no-source",
+            Self::Fetch(error) => error.kind(),
+            Self::Asset { .. } => "asset",
+            Self::Refused(_) => "refused",
+            Self::SignatureFile { .. } => "signature",
+            Self::Archive { source: ArchiveError::NotSigned { .. }, .. } => "signature",
+            Self::Archive { .. } => "archive",
+            Self::Probe { .. } => "probe",
+            Self::Launcher { .. } => "launcher",
+            Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
+            Self::Install(InstallError::Unsupported { .. }) => "unsupported",
+            Self::Install(_) => "install",
+            Self::Ledger(_) => "ledger",
+            Self::Sys(_) => "storage",
+            Self::CutShort(_) => "cut-short",
+        }
+    }
+
+    /// Whether the release itself is at fault, so that trying it again would end the same way.
+    #[must_use]
+    pub fn blames_release(&self) -> bool {
+        matches!(self, Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. })
+    }
+
+    /// Whether something that claimed to be a release did not verify.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        match self {
+            Self::SignatureFile { .. } | Self::Probe { .. } => true,
+            Self::Archive { source, .. } => {
+                matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the disk or a permission is at fault.
+    #[must_use]
+    pub fn is_storage(&self) -> bool {
+        match self {
+            Self::Archive { .. } => !self.is_verification(),
+            Self::Install(error) => !matches!(error, InstallError::Unsupported { .. } | InstallError::Busy(_)),
+            Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Fetch(error) => error.kind() == "write",
+            _ => false,
+        }
+    }
+}

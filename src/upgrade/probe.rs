@@ -1,0 +1,94 @@
+use std::ffi::OsString;
+use std::io;
+use std::time::Duration;
+
+use super::describe::SelfDescription;
+use crate::install::Binary;
+use crate::sys::{Exit, Program, Ran, run_bounded};
+use crate::types::ReleaseId;
+
+/// Why a candidate is not even tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The system refuses to execute it.
+    #[error("it cannot be executed here: {0}")]
+    Execute(io::Error),
+    /// It ended otherwise than with success.
+    #[error("asked to {task}, it ended with {exit}: {output}")]
+    Ended {
+        /// What it was asked.
+        task: &'static str,
+        /// How it ended.
+        exit: Exit,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// It did not end.
+    #[error("asked to {task}, it did not answer within {}", span(*patience))]
+    Hangs {
+        /// What it was asked.
+        task: &'static str,
+        /// The time it had.
+        patience: Duration,
+    },
+    /// It says nothing that can be read.
+    #[error("asked to describe itself, it answered no description: {0}")]
+    Unreadable(serde_json::Error),
+    /// It is something else than its signature says.
+    #[error("it was signed as {signed}, and says that it is {found}")]
+    SomethingElse {
+        /// What the signature says.
+        signed: Box<ReleaseId>,
+        /// What the program says.
+        found: Box<ReleaseId>,
+    },
+}
+
+fn span(span: Duration) -> String {
+    format!("{} s", span.as_secs_f32())
+}
+
+const OUTPUT_LIMIT: u64 = 64 * 1024;
+/// Marks what a probed candidate starts, so that it ends with it.
+const MARKER: &str = "EXUVIA_INTERNAL_PROBE";
+
+/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start.
+pub(super) fn probe(
+    binary: &Binary,
+    id: &ReleaseId,
+    options: &[OsString],
+    patience: Duration,
+) -> Result<(), ProbeError> {
+    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
+    let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
+    if !description.is(id) {
+        let SelfDescription { product, version, target, .. } = description;
+        let found = Box::new(ReleaseId { product, version, target });
+        return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
+    }
+    let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
+    ask(binary, "rehearse its start", &rehearsal, patience)?;
+    Ok(())
+}
+
+fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| ProbeError::Execute(io::Error::other(error)))?;
+    let program = Program {
+        handle: binary.file(),
+        name: binary.path().as_os_str(),
+        args,
+        env: &[(MARKER, hex::encode(random).into())],
+        hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
+    };
+    let ran = run_bounded(&program, patience, OUTPUT_LIMIT).map_err(ProbeError::Execute)?;
+    match ran.exit {
+        Some(Exit::Code(0)) => Ok(ran),
+        Some(exit) => {
+            let text = String::from_utf8_lossy(&ran.stderr);
+            let output = text.trim().chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect();
+            Err(ProbeError::Ended { task, exit, output })
+        }
+        None => Err(ProbeError::Hangs { task, patience }),
+    }
+}

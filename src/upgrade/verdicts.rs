@@ -1,0 +1,91 @@
+use jiff::Timestamp;
+
+use super::engine::Engine;
+use crate::install::{NodeRecord, Policy, Purpose, VerdictKind};
+use crate::ledger::{AttemptId, AttemptKind, Ending, LedgerError, NewVeto, Outcome, Verdict};
+
+/// Names a trial so that its verdict finds the attempt that asked for it.
+pub(super) fn trial_id(attempt: AttemptId) -> String {
+    let mut random = [0; 8];
+    // The attempt's number alone is unique within one ledger; randomness covers a ledger made anew.
+    getrandom::fill(&mut random).ok();
+    format!("{attempt}-{}", hex::encode(random))
+}
+
+/// The attempt that a trial's id names.
+#[must_use]
+pub(super) fn attempt_of(trial: &str) -> Option<AttemptId> {
+    trial.split_once('-')?.0.parse().ok()
+}
+
+/// Takes over what the launcher found out, each verdict once, and closes attempts that a worker
+/// which is no more left open. Called at a worker's start and after each verdict.
+pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
+    for verdict in &record.verdicts {
+        let reason = format!("{}: {}", verdict.reason, verdict.detail);
+        let version = &verdict.candidate.version;
+        let digest = Some(verdict.candidate.digest);
+        let imported = engine.ledger.import_verdict(
+            &Verdict {
+                trial: &verdict.trial,
+                attempt: attempt_of(&verdict.trial),
+                kind: kind(verdict.purpose),
+                from: &verdict.from.version,
+                to: version,
+                digest,
+                started: verdict.since,
+                finished: verdict.at,
+                outcome: match verdict.kind {
+                    VerdictKind::Good => Outcome::Upgraded,
+                    VerdictKind::Bad => Outcome::RolledBack,
+                    VerdictKind::Inconclusive => Outcome::Failed,
+                },
+                reason: Some(&reason),
+                output: Some(&verdict.output).filter(|output| !output.is_empty()).map(String::as_str),
+                veto: (verdict.kind == VerdictKind::Bad).then(|| NewVeto::after_failure(version, digest, &reason, now)),
+            },
+            now,
+        )?;
+        if imported && verdict.kind != VerdictKind::Good && verdict.purpose != Purpose::Upgrade {
+            // The pin was set for a version that this node did not reach.
+            let lift = |policy: &mut Policy| {
+                if policy.pin.as_ref() == Some(version) {
+                    policy.pin = None;
+                }
+            };
+            if let Err(error) = engine.install.change_policy(lift) {
+                tracing::error!(event = "pin_not_lifted", %version, %error, "use `unpin`");
+            }
+        }
+        if imported {
+            tracing::info!(event = "verdict_recorded", version = %version, kind = ?verdict.kind, reason = verdict.reason);
+        }
+    }
+    Ok(())
+}
+
+/// Closes attempts that no process works on any more.
+pub fn close_orphans(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
+    let under_way = record.trial.as_ref().and_then(|trial| attempt_of(&trial.id));
+    for attempt in engine.ledger.open_attempts()? {
+        if Some(attempt.id) != under_way {
+            let ending = Ending {
+                outcome: Outcome::Interrupted,
+                reason: Some("the process that worked on it ended"),
+                digest: None,
+                output: None,
+            };
+            engine.ledger.finish(attempt.id, &ending, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// The ledger's word for why a version is tried.
+#[must_use]
+pub(super) fn kind(purpose: Purpose) -> AttemptKind {
+    match purpose {
+        Purpose::Upgrade | Purpose::Downgrade => AttemptKind::Upgrade,
+        Purpose::Rollback => AttemptKind::Rollback,
+    }
+}
