@@ -29,7 +29,7 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
                     say(&reason.unwrap_or_else(|| format!("{name}: {result}")));
                 }
             };
-            let checked = cache.verify_all(&app.keyring()?, install(app)?.staging(), &limits, &mut tell)?;
+            let checked = cache.verify_all(&app.keyring()?, install(app, &settings)?.staging(), &limits, &mut tell)?;
             match checked.iter().filter(|checked| matches!(checked, Checked::Rejected(_))).count() {
                 0 => Ok(ExitCode::SUCCESS),
                 rejected => Err(CliError::CacheRejected(rejected)),

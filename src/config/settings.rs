@@ -11,8 +11,6 @@ pub struct Settings {
     pub node: NodeName,
     /// `listen`: where the node answers over HTTP; `None` when it is off.
     pub listen: Option<SocketAddr>,
-    /// `install_dir`: `None` stands for the folder beside the committed binary.
-    pub install_dir: Option<PathBuf>,
     /// `cache_dir`: shared by all nodes of one user.
     pub cache_dir: PathBuf,
     /// `data_dir`: this node's alone.

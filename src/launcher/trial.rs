@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::handoff::Baton;
-use super::protocol::{ToLauncher, ToWorker, TryReply, TryRequest};
+use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{CommitError, Install, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::install::{CommitError, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
 use crate::sys::{Exit, Moment};
 
 /// Beyond the steps themselves, before a lease ends by itself.
@@ -40,7 +40,8 @@ impl Failure {
 impl Supervisor {
     /// At a start: what became of a trial that was under way when the launcher before ended.
     pub(super) fn recover_trial(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending {
             return;
         }
@@ -69,9 +70,10 @@ impl Supervisor {
         if self.is_stopping() || self.candidate.is_some() || under_way {
             return TryReply::Busy { id };
         }
-        let Some(install) = self.install.clone() else {
-            return TryReply::Refused { id, reason: "this install cannot upgrade itself".to_owned() };
-        };
+        let install = self.install.clone();
+        if let Some(reason) = install.why_detached() {
+            return TryReply::Refused { id, reason: reason.to_owned() };
+        }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
         let binary = match install.open_version(&candidate) {
             Ok(binary) => binary,
@@ -110,6 +112,16 @@ impl Supervisor {
         TryReply::Accepted { id }
     }
 
+    /// A trial that is due cannot be begun again: the release is gone, say. Then it is over.
+    pub(super) fn give_up(&mut self, GiveUp { id, reason }: &GiveUp) {
+        let Some(trial) = self.record.trial.clone() else { return };
+        if trial.progress == Progress::Pending && trial.id == *id {
+            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new());
+            self.save();
+            self.tell_verdict();
+        }
+    }
+
     pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
         match message {
             ToLauncher::Ready if self.progress() == Some(Progress::Starting) => self.candidate_ready(),
@@ -143,12 +155,8 @@ impl Supervisor {
     /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
     fn probation(&self) -> Duration {
         let steps = &self.setup.trial;
-        let (Some(install), Some(trial)) = (&self.install, &self.record.trial) else { return steps.probation };
-        if proven_by_sibling(install, self, trial) {
-            steps.sibling_probation.min(steps.probation)
-        } else {
-            steps.probation
-        }
+        let Some(trial) = &self.record.trial else { return steps.probation };
+        if proven_by_sibling(self, trial) { steps.sibling_probation.min(steps.probation) } else { steps.probation }
     }
 
     pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
@@ -195,7 +203,8 @@ impl Supervisor {
 
     /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
     fn hand_off(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         if let Some(trial) = &mut self.record.trial {
             trial.progress = Progress::Handoff;
         }
@@ -236,7 +245,8 @@ impl Supervisor {
     }
 
     fn commit(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         let Some(epoch) = trial.lease else { return };
         match install.commit(&trial.candidate, epoch) {
             Ok(()) => {}
@@ -258,10 +268,11 @@ impl Supervisor {
     /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
     fn fail(&mut self, failure: &Failure) {
         let Some(trial) = self.record.trial.clone() else { return };
+        let children = self.children();
         let output = match &mut self.candidate {
             None => String::new(),
             Some((worker, _)) => {
-                worker.kill();
+                worker.kill(&children);
                 worker.copy_output();
                 worker.tail.text()
             }
@@ -274,15 +285,16 @@ impl Supervisor {
 
     /// Kills what is left of the candidate and lets the version before serve.
     fn back_to_running(&mut self, failed: Option<&Trial>) {
+        let children = self.children();
         if let Some((worker, _)) = self.candidate.take() {
-            worker.kill();
+            worker.kill(&children);
             if worker.exit.is_none() {
                 // Kept until it is reaped.
                 self.leaving.push((worker, Moment::now().after(Duration::from_secs(1))));
             }
         }
-        if let (Some(install), Some(_)) = (&self.install, failed)
-            && let Err(error) = install.prune()
+        if failed.is_some()
+            && let Err(error) = self.install.prune()
         {
             tracing::warn!(event = "prune_failed", %error);
         }
@@ -298,14 +310,12 @@ impl Supervisor {
     }
 
     fn is_committed(&self) -> bool {
-        let committed = self.install.as_ref().and_then(|install| install.committed().ok().flatten());
-        committed.is_none_or(|committed| committed.digest == self.own.digest())
+        self.install.committed().ok().flatten().is_none_or(|committed| committed.digest == self.own.digest())
     }
 
     fn return_to_committed(&mut self) {
-        let Some(install) = self.install.clone() else { return };
-        let Ok(Some(committed)) = install.committed() else { return };
-        match install.open_version(&committed) {
+        let Ok(Some(committed)) = self.install.committed() else { return };
+        match self.install.open_version(&committed) {
             Ok(binary) => {
                 tracing::info!(event = "launcher_hands_back", version = %committed.version);
                 let error = self.pass_baton(&binary);
@@ -331,8 +341,8 @@ impl Supervisor {
 
     fn give_up_lease(&mut self) {
         let lease = self.record.trial.as_ref().and_then(|trial| trial.lease);
-        if let (Some(install), Some(epoch)) = (&self.install, lease)
-            && let Err(error) = install.release_lease(epoch)
+        if let Some(epoch) = lease
+            && let Err(error) = self.install.release_lease(epoch)
         {
             tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
         }
@@ -384,10 +394,10 @@ impl Supervisor {
     }
 }
 
-fn proven_by_sibling(install: &Install, supervisor: &Supervisor, trial: &Trial) -> bool {
+fn proven_by_sibling(supervisor: &Supervisor, trial: &Trial) -> bool {
     let believed = supervisor.setup.trial.sibling_verdict;
     let now = Timestamp::now();
-    install.nodes().unwrap_or_default().iter().any(|(node, record)| {
+    supervisor.install.nodes().unwrap_or_default().iter().any(|(node, record)| {
         *node != supervisor.setup.node
             && record.verdicts.iter().any(|verdict| {
                 verdict.kind == VerdictKind::Good

@@ -3,8 +3,6 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::Signal;
-
 use super::protocol::{Hello, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Exit, Moment, OutputPipe, Piece, Program, can_write_now, kill_marked};
@@ -127,13 +125,13 @@ impl Worker {
     /// Asks it to finish and leave.
     pub(super) fn ask_to_leave(&self) {
         self.tell(&ToWorker::Drain);
-        self.pid.signal(Signal::SIGTERM);
     }
 
-    /// Ends it now, with its process group and whatever escaped from that.
-    pub(super) fn kill(&self) {
+    /// Ends it now, with its process group and whatever escaped from that. `children` are all workers
+    /// of this launcher.
+    pub(super) fn kill(&self, children: &[ChildPid]) {
         self.pid.kill_group();
-        let strays = kill_marked(&self.marker);
+        let strays = kill_marked(&self.marker, children);
         tracing::debug!(event = "worker_killed", pid = self.pid.as_raw(), strays);
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -15,9 +16,9 @@ use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::fetch::{HttpSettings, Location, LocationError, StaticListing};
+use crate::fetch::{Freshness, HttpSettings, Location, LocationError, StaticListing};
 use crate::install::{Install, InstallError, NodeRecord, Progress};
-use crate::launcher::{Listener, ToLauncher};
+use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
@@ -69,7 +70,8 @@ pub fn run(app: &App, settings: Settings, options: Vec<OsString>) -> Result<(), 
     outcome
 }
 
-/// The engine of an upgrade, opened from the settings. Also used by the command line, where no node runs.
+/// The engine of an upgrade, opened from the settings. Also used by the command line where no node
+/// runs: then `running` is `None`, and the caller holds the node's lock.
 pub fn engine(
     app: &App,
     settings: Settings,
@@ -80,7 +82,7 @@ pub fn engine(
     let product = app.product()?;
     let data = PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?;
     let ledger = Ledger::open(&data, Timestamp::now())?;
-    let install = Install::open(committed, &product)?;
+    let install = Install::open_or_detached(committed, &product, &data)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let http = HttpSettings {
@@ -96,10 +98,7 @@ pub fn engine(
     };
     let running = match running {
         Some(running) => running,
-        None => match install.node(&settings.node)? {
-            Some(record) => record.running,
-            None => install.adopt(&settings.node, &app.version()?)?.0.running,
-        },
+        None => install.adopt(&settings.node, &app.version()?)?.0.running,
     };
     Ok(Engine {
         product,
@@ -122,6 +121,8 @@ struct Worker {
     link: Link,
     /// The upgrade under way, and who waits for its answer.
     running: Option<JoinHandle<Result<Done, UpgradeError>>>,
+    /// The trial that is being begun again.
+    resumed: Option<String>,
     asked: Option<tokio::sync::oneshot::Sender<Event>>,
     next: Instant,
 }
@@ -134,6 +135,8 @@ impl Worker {
         let ready = Arc::new(Notify::new());
         let mut job = tokio::spawn((app.job)(JobContext { ready: ready.clone(), active, stopping: stopping.clone() }));
 
+        // Whoever signals a worker by hand wants it to leave in order.
+        let mut terminate = signal(SignalKind::terminate())?;
         let mut pulse = tokio::time::interval((settings.trial.watchdog / 4).max(Duration::from_millis(50)));
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = {
@@ -146,12 +149,16 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker = Self { engine, state, link, running: None, asked: None, next: Instant::now() };
+        let mut worker = Self { engine, state, link, running: None, resumed: None, asked: None, next: Instant::now() };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
             ended = &mut job => return Err(job_ended(ended)),
-            order = wait_for_leave(&mut orders) => return Ok(order),
+            () = wait_for_leave(&mut orders) => return Ok(()),
+            _ = terminate.recv() => {
+                worker.link.tell(&ToLauncher::Stopping);
+                return Ok(());
+            }
         }
         let (requests, mut asked) = mpsc::channel::<Asked>(8);
         let mut listeners = Some(listeners);
@@ -180,6 +187,7 @@ impl Worker {
                         return Ok(());
                     }
                 },
+                _ = terminate.recv() => break,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look(),
                 done = finished(&mut worker.running) => worker.settle(done),
@@ -272,6 +280,10 @@ impl Worker {
 
     fn start(&mut self, work: Work) {
         self.state.counters.add("exuvia_upgrade_checks_total", "");
+        self.resumed = match &work {
+            Work::Resume(trial) => Some(trial.id.clone()),
+            _ => None,
+        };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
         let observer: Observer = Arc::new(move |step| state.set(Activity::Upgrading(step)));
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
@@ -312,7 +324,7 @@ impl Worker {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let event = match engine.find(Some(&request), Timestamp::now(), &observer).await {
+            let event = match engine.find(Some(&request), Freshness::Unconditional, Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };
@@ -323,6 +335,17 @@ impl Worker {
     /// An upgrade ended, or was handed to the launcher.
     fn settle(&mut self, done: Result<Done, UpgradeError>) {
         self.running = None;
+        if let Some(id) = self.resumed.take() {
+            match &done {
+                Ok(Done::OnTrial { .. } | Done::Nothing(Found::Waiting { .. })) => {}
+                Err(error) if error.is_passing() => {}
+                Ok(Done::Nothing(_)) => {
+                    let reason = "nothing is left to do".to_owned();
+                    self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason }));
+                }
+                Err(error) => self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason: error.to_string() })),
+            }
+        }
         let running = &self.engine.running.version;
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),

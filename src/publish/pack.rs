@@ -1,20 +1,14 @@
-use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flate2::GzBuilder;
-use zstd::stream::raw::CParameter;
-
-use super::detached::Metered;
-use super::listing::{About, Added, Asset, LISTING, LISTING_LIMIT, Listing, ListingError};
-use super::sums::{SUMS, Sums, SumsError};
-use super::tar_stream::TarStream;
+use super::listing::{About, Added, Asset, LISTING, LISTING_LIMIT, Listing};
+use super::make::{rehearse, sign_archive, write_archive};
+use super::pack_error::PackError;
+use super::sums::{SUMS, Sums};
 use super::tee::{Hashing, Tee};
 use super::undo::Undo;
-use crate::archive::{ArchiveError, Limits, UntrustedArchive};
-use crate::console::{Exit, ToolError};
-use crate::crypto::{Context, Keyring, Release, SecretKey, SignError, Signature};
-use crate::sys::{Dir, DirLock, NewFile, OperatorFile, SysError};
+use crate::crypto::{Context, Release, SecretKey, Signature};
+use crate::sys::{Dir, DirLock, OperatorFile};
 use crate::types::{ArchiveFormat, ByteLimit, KeyId, ReleaseId, Sha256Digest};
 
 /// A release to be packed: everything but the binary.
@@ -51,95 +45,8 @@ pub struct Packed {
     pub is_new: bool,
 }
 
-/// Why nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PackError {
-    /// The file system says no.
-    #[error("{0}. Nothing was published.")]
-    Storage(#[from] SysError),
-    /// A binary of no bytes.
-    #[error("{} is empty; nothing was published", .0.display())]
-    Empty(PathBuf),
-    /// The binary changed while it was read.
-    #[error("{} changed while it was being packed; nothing was published. Pack it when its writer is done.", .0.display())]
-    Changed(PathBuf),
-    /// A level that the format does not have.
-    #[error("level {0} is outside 1 to {1} for this format; nothing was published")]
-    Level(u32, u32),
-    /// Reading, compressing or writing failed.
-    #[error("cannot make the archive of {}: {source}. Nothing was published.", path.display())]
-    Archive {
-        /// The binary.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// No signature could be made.
-    #[error("{0}. Nothing was published.")]
-    Sign(SignError),
-    /// A node would not install it.
-    #[error("nodes would refuse this archive, so nothing was published: {0}")]
-    Refused(#[from] ArchiveError),
-    /// A node would not download it.
-    #[error("the archive is {length} bytes long, and nodes download at most {limit}; nothing was published")]
-    TooLong {
-        /// Length of the archive.
-        length: u64,
-        /// What nodes allow unless they are told otherwise.
-        limit: u64,
-    },
-    /// The archive does not hold the binary.
-    #[error("the archive does not give the binary back, so nothing was published: this machine computes wrongly")]
-    Faulty,
-    /// The listing does not take the release.
-    #[error("{} was left as it is: {source}", path.display())]
-    Listing {
-        /// The listing.
-        path: PathBuf,
-        /// Why.
-        source: ListingError,
-    },
-    /// The version's `SHA256SUMS` cannot be extended.
-    #[error("{} was left as it is: {source}", path.display())]
-    Sums {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: SumsError,
-    },
-    /// The same archive is published, and its files are not what its publisher left there.
-    #[error(
-        "{} is published already, but what lies there is not the archive that the listing names, signed by this key. \
-         Nothing was changed. Check the tree with `exuvia-release verify` and the key that signed it.",
-        .0.display()
-    )]
-    PublishedOtherwise(PathBuf),
-    /// Another run is publishing into the same folder.
-    #[error("another run is publishing into {}; nothing was published. Try again when it is done.", .0.display())]
-    Busy(PathBuf),
-}
-
-impl ToolError for PackError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Storage(_) | Self::Changed(_) | Self::Archive { .. } | Self::Sign(SignError::Read(_)) => {
-                Exit::Storage
-            }
-            Self::Sign(_) | Self::Faulty => Exit::Unexpected,
-            Self::Refused(ArchiveError::Copy(_) | ArchiveError::Staging(_)) => Exit::Storage,
-            Self::Refused(_) | Self::TooLong { .. } => Exit::Verification,
-            Self::Empty(_) | Self::Level(..) => Exit::Usage,
-            Self::Listing { .. } | Self::Sums { .. } | Self::PublishedOtherwise(_) => Exit::Verification,
-            Self::Busy(_) => Exit::Busy,
-        }
-    }
-}
-
 /// The most that a node extracts.
 const BINARY_LIMIT: ByteLimit = ByteLimit::mib(1024);
-
-/// 2 MiB: what a reader must keep in memory, and within the 8 MiB that nodes allow.
-const WINDOW_LOG: u32 = 21;
 
 /// How long to wait for another run's last step, which takes well under a second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -164,6 +71,9 @@ pub fn pack(
     let version = plan.id.version.to_string();
     let folder = undo.open_folder(&root, &version)?;
 
+    // What a killed run left; files that another run is writing are left alone.
+    folder.sweep()?;
+    root.sweep()?;
     let mut archive = folder.new_file(0o644)?;
     let (tar_signature, content) = write_archive(plan, level, key, binary, &input, &mut archive, progress)?;
     let (signature, digest, length) = sign_archive(plan, key, &archive).map_err(PackError::Sign)?;
@@ -231,94 +141,6 @@ impl Pack {
             Asset::new(SUMS.to_owned(), sums.len() as u64, None, &base),
         ]
     }
-}
-
-/// Makes the tar, signs it and compresses it, all in one pass over the binary.
-fn write_archive(
-    plan: &Pack,
-    level: u32,
-    key: &SecretKey<Release>,
-    binary: &Path,
-    input: &OperatorFile,
-    archive: &mut NewFile,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(Signature, Sha256Digest), PackError> {
-    let failed = |source| PackError::Archive { path: binary.to_owned(), source };
-    let mut body_hash = Hashing::default();
-    let metered = Metered { inner: &input.file, read: 0, progress };
-    let body = Tee { reader: metered, writer: &mut body_hash };
-    let tar = TarStream::new(&plan.id.product, body, input.length).map_err(failed)?;
-    let context = Context::tar(&plan.id);
-    let tar_length = tar.length();
-    let outcome = match plan.format {
-        ArchiveFormat::TarZst => {
-            let mut encoder = zstd_encoder(archive, level, tar_length).map_err(failed)?;
-            let signature = key.sign(&context, &mut Tee { reader: tar, writer: &mut encoder });
-            encoder.finish().map_err(failed)?;
-            signature
-        }
-        ArchiveFormat::TarGz => {
-            // No name, no time, no operating system: the same bytes everywhere.
-            let builder = GzBuilder::new().mtime(0).operating_system(255);
-            let mut encoder = builder.write(archive, flate2::Compression::new(level));
-            let signature = key.sign(&context, &mut Tee { reader: tar, writer: &mut encoder });
-            encoder.finish().map_err(failed)?;
-            signature
-        }
-    };
-    let length_now = input.file.metadata().map_err(failed)?.len();
-    match outcome {
-        Err(SignError::Read(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(PackError::Changed(binary.to_owned()))
-        }
-        Err(SignError::Read(source)) => Err(failed(source)),
-        Err(error) => Err(PackError::Sign(error)),
-        Ok(_) if length_now != input.length => Err(PackError::Changed(binary.to_owned())),
-        Ok(signature) => Ok((signature, body_hash.digest())),
-    }
-}
-
-fn zstd_encoder<W: Write>(writer: W, level: u32, length: u64) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
-    let level = i32::try_from(level).map_err(io::Error::other)?;
-    let mut encoder = zstd::stream::write::Encoder::new(writer, level)?;
-    encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-    encoder.include_checksum(true)?;
-    encoder.set_pledged_src_size(Some(length))?;
-    Ok(encoder)
-}
-
-/// Signs the finished archive and takes its digest in the same pass.
-fn sign_archive(
-    plan: &Pack,
-    key: &SecretKey<Release>,
-    archive: &NewFile,
-) -> Result<(Signature, Sha256Digest, u64), SignError> {
-    let mut file = archive.file();
-    file.seek(SeekFrom::Start(0))?;
-    let mut hashing = Hashing::default();
-    let signature = key.sign(&Context::archive(&plan.id), &mut Tee { reader: file, writer: &mut hashing })?;
-    let length = hashing.length;
-    Ok((signature, hashing.digest(), length))
-}
-
-/// Does with the finished archive what a node will do with it.
-fn rehearse(
-    plan: &Pack,
-    key: &SecretKey<Release>,
-    archive: &NewFile,
-    signature: &Signature,
-    folder: &Dir,
-    content: Sha256Digest,
-) -> Result<(), PackError> {
-    let keys = Keyring::from_pems([key.public().to_pem().as_str()]).map_err(|_| PackError::Faulty)?;
-    let copy = archive.file().try_clone().map_err(ArchiveError::Copy)?;
-    let limits = Limits::default();
-    let untrusted = UntrustedArchive::from_private_file(copy, plan.format)?;
-    if !limits.archive.admits(untrusted.length()) {
-        return Err(PackError::TooLong { length: untrusted.length(), limit: limits.archive.get() });
-    }
-    let binary = untrusted.verify(&plan.id, signature, &keys)?.extract(folder, &limits, &mut |_| ())?;
-    if binary.digest() == content { Ok(()) } else { Err(PackError::Faulty) }
 }
 
 /// Whether the published files are still what a listing entry with this digest stands for.

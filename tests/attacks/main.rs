@@ -18,6 +18,7 @@ mod b3_bombs;
 mod b6_assets;
 mod b_archive;
 mod fetching;
+mod k1_keys;
 mod l1_ledger;
 mod l6_ledger;
 mod o1_config;

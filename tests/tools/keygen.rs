@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use super::{Run, TARGET, run, snapshot, test_key};
+use super::{Run, TARGET, run, run_without_space, snapshot, test_key};
 
 fn keygen(args: &[&str], dir: &Path) -> Run {
     run(env!("CARGO_BIN_EXE_exuvia-keygen"), args, dir)
@@ -51,6 +51,26 @@ fn a_key_never_replaces_another_and_half_a_pair_is_never_left() {
     symlink("elsewhere", dir.path().join("k.key")).unwrap();
     let before = snapshot(dir.path());
     keygen(&out, dir.path()).refused(9, "k.key exists already");
+    assert_eq!(snapshot(dir.path()), before);
+}
+
+#[test]
+fn when_the_public_half_cannot_be_written_the_private_one_goes_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = run_without_space(env!("CARGO_BIN_EXE_exuvia-keygen"), &["new", "--out", "k"], dir.path());
+    new.refused(9, "cannot write k.pem");
+    assert_eq!(snapshot(dir.path()), []);
+}
+
+#[test]
+fn a_signature_that_cannot_be_written_leaves_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), "bytes").unwrap();
+    fs::write(dir.path().join("f.sig"), "old").unwrap();
+    let before = snapshot(dir.path());
+    let key = test_key("a.key");
+    let args = with_release("sign", &["--key", &key, "f"]);
+    run_without_space(env!("CARGO_BIN_EXE_exuvia-keygen"), &args, dir.path()).refused(9, "cannot write");
     assert_eq!(snapshot(dir.path()), before);
 }
 

@@ -27,6 +27,12 @@ fn run(program: &str, args: &[&str], dir: &Path) -> Run {
     Run { code: status.code().expect("not killed"), out: text(stdout), err: text(stderr) }
 }
 
+/// As [`run`], where no file may grow beyond a KiB: the disk is full, so to speak.
+fn run_without_space(program: &str, args: &[&str], dir: &Path) -> Run {
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    run("sh", &[&["-c", script, program], args].concat(), dir)
+}
+
 impl Run {
     #[track_caller]
     fn ok(self) -> Self {

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Run, TARGET, run, snapshot, test_key};
+use super::{Run, TARGET, run, run_without_space, snapshot, test_key};
 
 pub(crate) fn release(args: &[&str], dir: &Path) -> Run {
     run(env!("CARGO_BIN_EXE_exuvia-release"), args, dir)
@@ -267,4 +267,38 @@ fn what_nodes_would_not_extract_is_not_published() {
     fs::write(desk.path().join("binary"), vec![0; 64 << 20]).unwrap();
     desk.pack("site", "1.0.0", TARGET, &[]).refused(4, "decompression bomb");
     assert!(!desk.path().join("site").exists());
+}
+
+#[test]
+fn a_full_disk_leaves_the_tree_as_it_was() {
+    let desk = Desk::new();
+    let key = test_key("a.key");
+    let pack = |version: &str| {
+        let args = ["pack", "--binary", "binary", "--product", "exuvia", "--version", version, "--target", TARGET];
+        let args = [&args[..], &["--key", &key, "--out", "site", "--level", "1"]].concat();
+        run_without_space(env!("CARGO_BIN_EXE_exuvia-release"), &args, desk.path()).refused(9, "Nothing was published");
+    };
+    pack("1.0.0");
+    assert!(!desk.path().join("site").exists());
+    desk.pack("site", "1.0.0", TARGET, &[]).ok();
+    let before = snapshot(&desk.path().join("site"));
+    pack("1.1.0");
+    assert_eq!(snapshot(&desk.path().join("site")), before);
+    // The archive is small enough, its signature is not: what is in place by then is taken back.
+    fs::write(desk.path().join("binary"), "tiny").unwrap();
+    pack("1.2.0");
+    assert_eq!(snapshot(&desk.path().join("site")), before);
+}
+
+#[test]
+fn what_a_killed_run_left_is_swept() {
+    let desk = Desk::new();
+    fs::create_dir_all(desk.path().join("site/1.0.0")).unwrap();
+    for name in ["1.0.0/.new-0123456789abcdef", &format!("1.0.0/exuvia-{TARGET}.tar.zst")] {
+        fs::write(desk.path().join("site").join(name), "half").unwrap();
+    }
+    desk.pack("site", "1.0.0", TARGET, &[]).ok();
+    let public = test_key("release/a.pem");
+    let report = release(&["verify", "site", "--key", &public, "--json"], desk.path()).ok().json();
+    assert_eq!(report["ignored"], serde_json::json!([]));
 }
