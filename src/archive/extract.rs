@@ -36,9 +36,10 @@ use sha2::{Digest, Sha256};
 use super::decode::{Decoder, reason};
 use super::error::{ArchiveError, ContentError};
 use super::header::{self, BLOCK};
-use super::limits::Limits;
+use super::limits::plausible;
 use super::signed::VerifiedArchive;
 use super::staged::StagedBinary;
+use crate::config::Limits;
 use crate::sys::{Dir, SysError};
 use crate::types::{Product, Sha256Digest};
 
@@ -117,7 +118,7 @@ fn open(decoder: &mut Decoder<'_>, archive: &VerifiedArchive, limits: &Limits) -
     if !limits.binary.admits(length) {
         return Err(ContentError::TooLong { length, limit: limits.binary.get() }.into());
     }
-    if length > Limits::plausible(archive.length()) {
+    if length > plausible(archive.length()) {
         return Err(ContentError::Ratio { length, archive: archive.length() }.into());
     }
     Ok(length)

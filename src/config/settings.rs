@@ -90,6 +90,12 @@ pub struct Limits {
     pub binary: ByteLimit,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self { archive: ByteLimit::mib(512), binary: ByteLimit::mib(1024) }
+    }
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
