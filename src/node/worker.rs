@@ -177,9 +177,9 @@ impl Worker {
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
                             });
                         }
-                        worker.activated(hello.on_trial).await?;
+                        worker.activated(hello.on_trial).await;
                     }
-                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await?,
+                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
                     Some(Order::Drain) => break,
                     Some(Order::Alone) | None => {
@@ -209,15 +209,15 @@ impl Worker {
     }
 
     /// From here on this worker serves, polls and cleans up.
-    async fn activated(&mut self, on_trial: bool) -> Result<(), WorkerError> {
+    async fn activated(&mut self, on_trial: bool) {
         self.state.set(if on_trial { Activity::OnTrial } else { Activity::Idle });
         self.link.tell(&ToLauncher::Status(format!("serves, version {}", self.engine.running.version)));
         if on_trial {
             // A candidate looks for nothing: its verdict comes first.
             self.next = Instant::now() + Duration::from_hours(24);
-            return Ok(());
+            return;
         }
-        let record = self.catch_up().await?;
+        let record = self.catch_up().await;
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending => {
                 self.start(Work::Resume(trial));
@@ -228,11 +228,11 @@ impl Worker {
                 Instant::now() + self.engine.settings.poll.interval.min(Duration::from_secs(10)).mul_f64(random() / 2.0)
             }
         };
-        Ok(())
     }
 
-    /// Takes over what was found out while no worker of this version listened.
-    async fn catch_up(&self) -> Result<Option<NodeRecord>, WorkerError> {
+    /// Takes over what was found out while no worker of this version listened. A full disk, say,
+    /// costs the note of it for now, and never the node: the record keeps its verdicts.
+    async fn catch_up(&self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
         let caught_up = tokio::task::spawn_blocking(move || -> Result<_, WorkerError> {
             let record = engine.install.node(&engine.node)?;
@@ -245,15 +245,15 @@ impl Worker {
             }
             Ok(record)
         });
-        caught_up.await.map_err(std::io::Error::other)?
+        let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
+        outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
     }
 
-    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) -> Result<(), WorkerError> {
+    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
-        self.catch_up().await?;
+        self.catch_up().await;
         self.next = self.next_look();
-        Ok(())
     }
 
     fn next_look(&self) -> Instant {
