@@ -52,7 +52,7 @@ impl Supervisor {
             // The swap was done, and only the note of it is missing.
             self.record_success(&trial);
         } else if trial.tries_left == 0 {
-            let detail = format!("cut short {} times, last at {:?}", self.setup.trial.tries, trial.progress);
+            let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
             self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
         } else if let Some(trial) = &mut self.record.trial {
             tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
@@ -70,7 +70,7 @@ impl Supervisor {
             return TryReply::Busy { id };
         }
         let Some(install) = self.install.clone() else {
-            return TryReply::Refused { id, reason: "this install cannot upgrade itself".to_owned() };
+            return TryReply::Refused { id, reason: "this user cannot replace the committed binary".to_owned() };
         };
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
         let binary = match install.open_version(&candidate) {
