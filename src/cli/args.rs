@@ -143,8 +143,9 @@ pub(super) struct Pause {
 
 /// A friendly span; a day is 24 hours.
 fn span(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let wanted = |_| "must be a time such as 90m, 2h or 3d".to_owned();
+    let span: jiff::Span = text.parse().map_err(wanted)?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wanted)?;
     if span.is_positive() { Ok(span) } else { Err("must be longer than nothing".to_owned()) }
 }
 
