@@ -53,7 +53,7 @@ impl Supervisor {
             // The swap was done, and only the note of it is missing.
             self.record_success(&trial);
         } else if trial.tries_left == 0 {
-            let detail = format!("cut short {} times, last at {:?}", self.setup.trial.tries, trial.progress);
+            let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
             self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
         } else if let Some(trial) = &mut self.record.trial {
             tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);

@@ -35,10 +35,10 @@ pub enum WorkerError {
     #[error(transparent)]
     App(#[from] AppError),
     /// The source's address is none.
-    #[error("the setting source.listing cannot be used: {0}")]
+    #[error("the setting source.listing {0}")]
     Source(#[from] LocationError),
     /// A host in the settings is none.
-    #[error("a host in the settings cannot be used: {0}")]
+    #[error("a value of source.asset_hosts or source.allow_plain_http {0}")]
     Host(#[from] crate::fetch::HostNameError),
     /// The install folder cannot be used.
     #[error(transparent)]
@@ -50,10 +50,10 @@ pub enum WorkerError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// A part of the worker failed.
-    #[error("the worker cannot go on: {0}")]
+    #[error("the worker cannot go on: {0}. Its launcher starts it again")]
     Io(#[from] std::io::Error),
     /// The job ended by itself.
-    #[error("the node's job ended: {0}")]
+    #[error("the node's job ended: {0}. Its launcher starts it again")]
     Job(String),
 }
 
@@ -196,7 +196,7 @@ impl Worker {
         }
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
-        worker.answer(Event::Failed(Failure::busy("this node is stopping")));
+        worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
         stop.send_replace(true);
         let leave = async {
             for server in servers {
@@ -350,7 +350,7 @@ impl Worker {
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),
             Ok(Done::Nothing(Found::Waiting { version, until, because })) => {
-                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because:?}"))
+                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because}"))
             }
             Ok(Done::Nothing(_)) => ("up-to-date".to_owned(), format!("{running} is the newest for this node")),
             Err(error) => (error.kind().to_owned(), error.to_string()),

@@ -59,6 +59,18 @@ pub enum Wait {
     SiblingFailed(NodeName),
 }
 
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gate(gate) => gate.fmt(f),
+            Self::SiblingTries(node) => write!(f, "node {node} of this host tries a version first"),
+            Self::SiblingFailed(node) => {
+                write!(f, "node {node} of this host tried it, and it failed there; `upgrade` does not wait for that")
+            }
+        }
+    }
+}
+
 /// How far an upgrade came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
@@ -211,7 +223,7 @@ impl Engine {
         observer: &Observer,
     ) -> Result<Installed, UpgradeError> {
         let (installed, origin) = stage(self, release, observer).await?;
-        self.ledger.event(attempt, "staged", &format!("{installed}, from {origin:?}"), Timestamp::now())?;
+        self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
         let probed = blocking(move || {

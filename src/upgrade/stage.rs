@@ -27,6 +27,15 @@ pub(super) enum Origin {
     Download,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cache => "from the cache",
+            Self::Download => "downloaded",
+        })
+    }
+}
+
 /// Makes a verified release executable, under its own name among the versions.
 pub(super) async fn stage(
     engine: &Arc<Engine>,
