@@ -32,6 +32,10 @@ pub(super) struct State {
     pub(super) next: Option<Installed>,
     pub(super) epoch: u64,
     pub(super) origin: Origin,
+    /// The epoch at which an operator last installed a binary. Leases raise the epoch too, and must
+    /// not look like an operator's doing.
+    #[serde(default)]
+    pub(super) installed: u64,
 }
 
 /// Who put the committed binary there.
@@ -205,7 +209,7 @@ impl Install {
         };
         let by_operator = state.origin == Origin::Operator;
         let (mut record, adopted) = match found {
-            Some(record) if !(by_operator && record.install_epoch < state.epoch) => (record, Adopted::AsRecorded),
+            Some(record) if !(by_operator && record.install_epoch < state.installed) => (record, Adopted::AsRecorded),
             Some(old) => {
                 let mut record = NodeRecord::new(state.committed.clone(), state.epoch);
                 record.verdicts.clone_from(&old.verdicts);
@@ -233,16 +237,15 @@ impl Install {
         };
         let state = match recorded {
             Some(state) if state.next.is_none() && state.committed.digest == found => return Ok(state),
-            Some(State { next: Some(next), epoch, .. }) if next.digest == found => {
-                State { committed: next, next: None, epoch, origin: Origin::Upgrade }
+            Some(State { next: Some(next), epoch, installed, .. }) if next.digest == found => {
+                State { committed: next, next: None, epoch, origin: Origin::Upgrade, installed }
             }
             Some(state) if state.committed.digest == found => State { next: None, ..state },
-            other => State {
-                committed: Installed { version: own.clone(), digest: found },
-                next: None,
-                epoch: other.map_or(0, |state| state.epoch) + 1,
-                origin: Origin::Operator,
-            },
+            other => {
+                let epoch = other.map_or(0, |state| state.epoch) + 1;
+                let committed = Installed { version: own.clone(), digest: found };
+                State { committed, next: None, epoch, origin: Origin::Operator, installed: epoch }
+            }
         };
         self.write_state(&state)?;
         Ok(state)
@@ -265,7 +268,9 @@ impl Install {
     /// Removes versions that no record names, and temporaries of dead writers. Returns what it removed.
     pub fn prune(&self) -> Result<Vec<String>, InstallError> {
         let _lock = self.lock()?;
-        self.staging.sweep()?;
+        for dir in [&self.staging, &self.nodes, &self.dir] {
+            dir.sweep()?;
+        }
         let mut kept = Vec::new();
         let state = self.state()?;
         kept.push(state.committed.folder_name());

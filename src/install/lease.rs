@@ -29,6 +29,16 @@ pub struct Lease {
     pub epoch: LeaseEpoch,
 }
 
+impl Lease {
+    /// For how long it still stands; `None` when it does not: it ended, it is of another boot, or it
+    /// claims longer than any lease lasts.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let remaining = BootClock::now().until(self.deadline);
+        (self.boot == BootId::current() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
+    }
+}
+
 /// What asking for the lease brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
@@ -59,19 +69,14 @@ impl Install {
         span: Duration,
     ) -> Result<LeaseOutcome, InstallError> {
         let _lock = self.lock()?;
-        let (boot, now) = (BootId::current(), BootClock::now());
         // A damaged lease is no lease; its epoch is made up for by the state's.
         let standing: Option<Lease> = record::read(self.dir(), FILE).unwrap_or(None);
-        if let Some(lease) = &standing {
-            let remaining = now.until(lease.deadline);
-            let valid = lease.boot == boot && !remaining.is_zero() && remaining <= LONGEST;
-            if valid && lease.owner != *node {
-                return Ok(LeaseOutcome::Held {
-                    by: lease.owner.clone(),
-                    candidate: lease.candidate.clone(),
-                    remaining,
-                });
-            }
+        if let Some(lease) = &standing
+            && lease.owner != *node
+            && let Some(remaining) = lease.remaining()
+        {
+            let (by, candidate) = (lease.owner.clone(), lease.candidate.clone());
+            return Ok(LeaseOutcome::Held { by, candidate, remaining });
         }
         let mut state = self.state()?;
         let newest = standing.map_or(0, |lease| lease.epoch.0).max(state.epoch);
@@ -79,8 +84,9 @@ impl Install {
         let epoch = LeaseEpoch(newest.checked_add(1).unwrap_or(state.epoch + 1));
         state.epoch = epoch.0;
         self.write_state(&state)?;
-        let deadline = now.after(span.min(LONGEST));
-        let lease = Lease { owner: node.clone(), candidate: candidate.clone(), boot, deadline, epoch };
+        let deadline = BootClock::now().after(span.min(LONGEST));
+        let (owner, boot) = (node.clone(), BootId::current());
+        let lease = Lease { owner, candidate: candidate.clone(), boot, deadline, epoch };
         record::write(self.dir(), FILE, &lease)?;
         Ok(LeaseOutcome::Mine(epoch))
     }
@@ -95,7 +101,16 @@ impl Install {
         Ok(())
     }
 
-    /// The lease that stands, whoever holds it, for display.
+    /// Takes back whatever lease this node still has from before a kill. For its own launcher at its
+    /// start: nobody else may try for this node then.
+    pub fn drop_leases_of(&self, node: &NodeName) -> Result<(), InstallError> {
+        match self.standing_lease() {
+            Some(lease) if lease.owner == *node => self.release_lease(lease.epoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lease on disk, whoever holds it, and whether or not it still stands.
     #[must_use]
     pub fn standing_lease(&self) -> Option<Lease> {
         record::read(self.dir(), FILE).unwrap_or(None)

@@ -14,7 +14,6 @@ use crate::install::{Installed, Purpose, Trial, VerdictKind};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Available, Decision, Direction, Gate, Plan, Question, Request};
-use crate::sys::{BootClock, BootId};
 use crate::types::{NodeName, Version};
 
 /// What is to be done.
@@ -134,12 +133,12 @@ impl Engine {
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
     fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
-        if let Some(lease) = self.install.standing_lease() {
-            let remaining = BootClock::now().until(lease.deadline);
-            if lease.owner != self.node && lease.boot == BootId::current() && !remaining.is_zero() {
-                let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
-                return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
-            }
+        if let Some(lease) = self.install.standing_lease()
+            && lease.owner != self.node
+            && lease.remaining().is_some()
+        {
+            let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
+            return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
         }
         if forced {
             return Ok(Found::Plan(plan));
@@ -233,8 +232,10 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
-        if probed.is_err() {
-            self.install.prune()?;
+        if probed.is_err()
+            && let Err(error) = self.install.prune()
+        {
+            tracing::warn!(event = "prune_failed", %error);
         }
         probed.map(|()| installed)
     }
