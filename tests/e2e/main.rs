@@ -8,3 +8,4 @@ mod http_server;
 mod support;
 
 mod upgrades;
+mod candidates;
