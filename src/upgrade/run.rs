@@ -171,7 +171,17 @@ impl Engine {
                 (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
             }
         };
-        let (found, listing) = self.find(request.as_ref(), now, observer).await?;
+        let (found, listing, trial) = match self.find(request.as_ref(), now, observer).await {
+            // Withdrawn, or against policy by now: that must not keep the node from what else there is.
+            Err(UpgradeError::Refused(_)) | Ok((Found::UpToDate, _)) if trial.is_some() => {
+                let (found, listing) = self.find(None, now, observer).await?;
+                (found, listing, None)
+            }
+            outcome => {
+                let (found, listing) = outcome?;
+                (found, listing, trial)
+            }
+        };
         let Found::Plan(plan) = found else { return Ok(Done::Nothing(found)) };
         let release = listing.releases.iter().find(|release| release.version == plan.version);
         let release = release.expect("a plan is made from the listing");
