@@ -7,5 +7,8 @@
 mod http_server;
 mod support;
 
-mod upgrades;
 mod candidates;
+mod operators;
+mod refusals;
+mod sources;
+mod upgrades;
