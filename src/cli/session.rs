@@ -51,16 +51,16 @@ pub(super) fn committed() -> Result<PathBuf, CliError> {
     Ok(own_program()?.1)
 }
 
-/// The install folder beside this program.
-pub(super) fn install(app: &App) -> Result<Install, CliError> {
-    Ok(Install::open(&committed()?, &app.product()?)?)
+/// The install folder beside this program, or what stands in for it.
+pub(super) fn install(app: &App, settings: &Settings) -> Result<Install, CliError> {
+    Ok(Install::open_or_detached(&committed()?, &app.product()?, &data(settings)?)?)
 }
 
 /// Refuses a node that never ran from this install where others did: a slip of the pen must not
 /// make a node.
 pub(super) fn expect_node(app: &App, settings: &Settings) -> Result<(), CliError> {
     // What is wrong with the install is said by whoever needs it.
-    let Ok(install) = install(app) else { return Ok(()) };
+    let Ok(install) = install(app, settings) else { return Ok(()) };
     let known: Vec<_> = install.nodes()?.into_iter().map(|(name, _)| name.to_string()).collect();
     if known.is_empty() || !matches!(install.node(&settings.node), Ok(None)) {
         return Ok(());

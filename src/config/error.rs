@@ -59,7 +59,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Value(Box<BadValue>),
     /// An environment variable of ours is not UTF-8.
-    #[error("the environment variable {0} is not UTF-8 text")]
+    #[error("the environment variable {0} is not UTF-8 text; unset or correct it")]
     VariableNotUtf8(String),
     /// A folder has no default, because nothing says where this user's files are.
     #[error("there is no place for {key}: neither {variable} nor HOME is an absolute path. Set one of them, or {key}")]

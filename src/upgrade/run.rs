@@ -59,6 +59,18 @@ pub enum Wait {
     SiblingFailed(NodeName),
 }
 
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gate(gate) => gate.fmt(f),
+            Self::SiblingTries(node) => write!(f, "node {node} of this host tries a version first"),
+            Self::SiblingFailed(node) => {
+                write!(f, "node {node} of this host tried it, and it failed there; `upgrade` does not wait for that")
+            }
+        }
+    }
+}
+
 /// How far an upgrade came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
@@ -84,11 +96,11 @@ impl Engine {
     pub async fn find(
         self: &Arc<Self>,
         request: Option<&Request>,
+        freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
         observer(Step::Checking);
-        let freshness = if request.is_some() { Freshness::Unconditional } else { Freshness::Shared };
         let listing = source(self)?.releases(freshness, now).await?;
         let available: Vec<Available> = listing
             .releases
@@ -158,6 +170,10 @@ impl Engine {
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
+        let freshness = match work {
+            Work::Upgrade(_) => Freshness::Unconditional,
+            _ => Freshness::Shared,
+        };
         let (request, trial) = match work {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
             Work::Resume(trial) if trial.purpose == Purpose::Rollback => {
@@ -171,18 +187,19 @@ impl Engine {
                 (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
             }
         };
-        let (found, listing, trial) = match self.find(request.as_ref(), now, observer).await {
-            // Withdrawn, or against policy by now: that must not keep the node from what else there is.
-            Err(UpgradeError::Refused(_)) | Ok((Found::UpToDate, _)) if trial.is_some() => {
-                let (found, listing) = self.find(None, now, observer).await?;
-                (found, listing, None)
+        let (found, listing) = self.find(request.as_ref(), freshness, now, observer).await?;
+        let plan = match found {
+            Found::Plan(plan) => plan,
+            Found::Waiting { version, because: Wait::SiblingTries(by), .. }
+                if freshness == Freshness::Unconditional =>
+            {
+                return Err(UpgradeError::SiblingTries { by, version });
             }
-            outcome => {
-                let (found, listing) = outcome?;
-                (found, listing, trial)
-            }
+            found => return Ok(Done::Nothing(found)),
         };
-        let Found::Plan(plan) = found else { return Ok(Done::Nothing(found)) };
+        if let Some(reason) = self.install.why_detached() {
+            return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
+        }
         let release = listing.releases.iter().find(|release| release.version == plan.version);
         let release = release.expect("a plan is made from the listing");
         let purpose = match plan.direction {
@@ -206,7 +223,7 @@ impl Engine {
         observer: &Observer,
     ) -> Result<Installed, UpgradeError> {
         let (installed, origin) = stage(self, release, observer).await?;
-        self.ledger.event(attempt, "staged", &format!("{installed}, from {origin:?}"), Timestamp::now())?;
+        self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
         let probed = blocking(move || {
