@@ -115,6 +115,9 @@ pub fn engine(
     })
 }
 
+/// How long a leaving worker waits for the end of work that is all but done.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
 struct Worker {
     engine: Arc<Engine>,
     state: Arc<State>,
@@ -193,6 +196,12 @@ impl Worker {
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
+        }
+        // A trial that has just been accepted is what this worker leaves for: its operator must hear of it.
+        if worker.running.is_some()
+            && let Ok(done) = tokio::time::timeout(LAST_WORD, finished(&mut worker.running)).await
+        {
+            worker.settle(done);
         }
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
