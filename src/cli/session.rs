@@ -60,7 +60,7 @@ pub(super) fn install(app: &App, settings: &Settings) -> Result<Install, CliErro
 /// make a node.
 pub(super) fn expect_node(app: &App, settings: &Settings) -> Result<(), CliError> {
     // What is wrong with the install is said by whoever needs it.
-    let Ok(install) = install(app, settings) else { return Ok(()) };
+    let Ok(install) = Install::open(&committed()?, &app.product()?) else { return Ok(()) };
     let known: Vec<_> = install.nodes()?.into_iter().map(|(name, _)| name.to_string()).collect();
     if known.is_empty() || !matches!(install.node(&settings.node), Ok(None)) {
         return Ok(());

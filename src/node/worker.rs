@@ -127,6 +127,8 @@ struct Worker {
     /// The trial that is being begun again.
     resumed: Option<String>,
     asked: Option<tokio::sync::oneshot::Sender<Event>>,
+    /// A request that waits for the work under way.
+    queued: Option<Asked>,
     next: Instant,
 }
 
@@ -152,7 +154,8 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker = Self { engine, state, link, running: None, resumed: None, asked: None, next: Instant::now() };
+        let mut worker =
+            Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
@@ -206,6 +209,7 @@ impl Worker {
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
         worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
+        drop(worker.queued.take());
         stop.send_replace(true);
         let leave = async {
             for server in servers {
@@ -300,6 +304,11 @@ impl Worker {
 
     /// An operator asks for something.
     fn take(&mut self, Asked { request, answer }: Asked) {
+        if self.running.is_some() && self.asked.is_none() && self.queued.is_none() {
+            // The node looks for itself: that is over soon, or leads to a trial.
+            self.queued = Some(Asked { request, answer });
+            return;
+        }
         let busy = self.running.is_some() || self.state.activity() == Activity::OnTrial;
         match request {
             _ if busy => {
@@ -397,6 +406,9 @@ impl Worker {
             Err(error) => Event::Failed(Failure::of(&error)),
         };
         self.answer(event);
+        if let Some(queued) = self.queued.take() {
+            self.take(queued);
+        }
     }
 
     fn answer(&mut self, event: Event) {

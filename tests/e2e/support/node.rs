@@ -90,7 +90,7 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = self.command();
         command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.launcher = Some(command.spawn().unwrap());
+        self.launcher = Some(spawn(&mut command));
     }
 
     /// Waits until the node answers over HTTP that it is ready.
@@ -266,6 +266,19 @@ impl Drop for Node {
             if let Some(pid) = Pid::from_raw(pid) {
                 kill_process(pid, Signal::KILL).ok();
             }
+        }
+    }
+}
+
+/// A binary just copied is "busy" while a child of another test, between its fork and its exec,
+/// still holds the handle through which it was written.
+fn spawn(command: &mut Command) -> Child {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            spawned => return spawned.unwrap(),
         }
     }
 }
