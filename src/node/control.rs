@@ -132,10 +132,11 @@ impl Failure {
             _ if error.is_storage() => FailureKind::Storage,
             UpgradeError::Fetch(_) | UpgradeError::Asset { .. } => FailureKind::Source,
             UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
-            UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
-            UpgradeError::Install(crate::install::InstallError::Busy(_)) | UpgradeError::Launcher { .. } => {
-                FailureKind::Busy
-            }
+            UpgradeError::Unsupported { .. }
+            | UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
+            UpgradeError::Install(crate::install::InstallError::Busy(_))
+            | UpgradeError::SiblingTries { .. }
+            | UpgradeError::Launcher { .. } => FailureKind::Busy,
             _ => FailureKind::Unexpected,
         };
         Self { kind, reason: error.kind().to_owned(), message: error.to_string() }

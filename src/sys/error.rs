@@ -91,6 +91,14 @@ impl SysError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether this process or system has run out of handles or memory: says nothing about the file.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        use rustix::io::Errno;
+        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| exhausted.contains(&code)))
+    }
+
     /// Whether something of that name was already there.
     #[must_use]
     pub fn already_exists(&self) -> bool {

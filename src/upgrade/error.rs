@@ -59,6 +59,24 @@ pub enum UpgradeError {
         /// Why.
         source: ProbeError,
     },
+    /// A sibling is trying a version, and an operator asked for one here.
+    #[error(
+        "node {by} of this host tries a version just now, and only one at a time may; ask again when its verdict is in: see `status --node {by}`"
+    )]
+    SiblingTries {
+        /// The sibling.
+        by: crate::types::NodeName,
+        /// What was asked for.
+        version: Version,
+    },
+    /// This install cannot upgrade itself; the node only tells of releases.
+    #[error("{version} is available, but {reason}")]
+    Unsupported {
+        /// What there is.
+        version: Version,
+        /// Why it is not taken.
+        reason: String,
+    },
     /// The launcher could not begin the trial.
     #[error("the trial of {version} could not begin: {reason}. What runs is untouched; see `status`, and try again")]
     Launcher {
@@ -105,6 +123,8 @@ impl UpgradeError {
             Self::Archive { .. } => "archive",
             Self::Probe { .. } => "probe",
             Self::Launcher { .. } => "launcher",
+            Self::SiblingTries { .. } => "busy",
+            Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
             Self::Install(InstallError::Unsupported { .. }) => "unsupported",
             Self::Install(_) => "install",
@@ -118,6 +138,12 @@ impl UpgradeError {
     #[must_use]
     pub fn blames_release(&self) -> bool {
         matches!(self, Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. })
+    }
+
+    /// Whether the same work may go better later, without anybody's doing.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. }) || self.is_storage()
     }
 
     /// Whether something that claimed to be a release did not verify.

@@ -96,11 +96,11 @@ impl Engine {
     pub async fn find(
         self: &Arc<Self>,
         request: Option<&Request>,
+        freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
         observer(Step::Checking);
-        let freshness = if request.is_some() { Freshness::Unconditional } else { Freshness::Shared };
         let listing = source(self)?.releases(freshness, now).await?;
         let available: Vec<Available> = listing
             .releases
@@ -170,6 +170,10 @@ impl Engine {
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
+        let freshness = match work {
+            Work::Upgrade(_) => Freshness::Unconditional,
+            _ => Freshness::Shared,
+        };
         let (request, trial) = match work {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
             Work::Resume(trial) if trial.purpose == Purpose::Rollback => {
@@ -183,8 +187,19 @@ impl Engine {
                 (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
             }
         };
-        let (found, listing) = self.find(request.as_ref(), now, observer).await?;
-        let Found::Plan(plan) = found else { return Ok(Done::Nothing(found)) };
+        let (found, listing) = self.find(request.as_ref(), freshness, now, observer).await?;
+        let plan = match found {
+            Found::Plan(plan) => plan,
+            Found::Waiting { version, because: Wait::SiblingTries(by), .. }
+                if freshness == Freshness::Unconditional =>
+            {
+                return Err(UpgradeError::SiblingTries { by, version });
+            }
+            found => return Ok(Done::Nothing(found)),
+        };
+        if let Some(reason) = self.install.why_detached() {
+            return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
+        }
         let release = listing.releases.iter().find(|release| release.version == plan.version);
         let release = release.expect("a plan is made from the listing");
         let purpose = match plan.direction {
