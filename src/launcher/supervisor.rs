@@ -7,7 +7,8 @@ use super::setup::{LauncherError, Setup};
 use super::worker::Worker;
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
 use crate::sys::{
-    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, notify_service_manager, reap, wait_readable,
+    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, notify_service_manager, reap,
+    wait_readable,
 };
 
 /// A node's launcher at work.
@@ -86,6 +87,7 @@ impl Supervisor {
                 supervisor.candidate = Some((worker, Moment::now().after(handoff)));
             }
             worker => {
+                end_myself_after(None);
                 supervisor.active = worker;
                 if supervisor.active.is_none() {
                     supervisor.start_running();
@@ -337,6 +339,7 @@ impl Supervisor {
             return;
         }
         self.stopping = true;
+        end_myself_after(None);
         self.restart.due = None;
         tracing::info!(event = "node_stopping");
         notify_service_manager("STOPPING=1");

@@ -15,10 +15,13 @@ use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
 use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
-use crate::sys::{Exit, Moment};
+use crate::sys::{Exit, Moment, end_myself_after};
 
 /// Beyond the steps themselves, before a lease ends by itself.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
+
+/// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
+const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
 
 /// How a candidate failed: a stable word, and a sentence.
 struct Failure {
@@ -253,7 +256,10 @@ impl Supervisor {
             lock,
             listeners: std::mem::take(&mut self.listeners),
         };
+        // A launcher that hangs before it can prove itself is ended, and the committed one started.
+        end_myself_after(Some(self.setup.trial.handoff + HANDOFF_MARGIN));
         let error = baton.pass(binary, &self.setup.args("run"));
+        end_myself_after(None);
         self.listeners = baton.listeners;
         self.candidate = baton.worker.zip(deadline);
         error
@@ -272,6 +278,7 @@ impl Supervisor {
                 return self.fail(&Failure::inconclusive("commit", error.to_string()));
             }
         }
+        end_myself_after(None);
         self.record_success(&trial);
         self.save();
         install.release_lease(epoch).ok();
@@ -300,6 +307,7 @@ impl Supervisor {
 
     /// Kills what is left of the candidate and lets the version before serve.
     fn back_to_running(&mut self, failed: Option<&Trial>) {
+        end_myself_after(None);
         let children = self.children();
         if let Some((worker, _)) = self.candidate.take() {
             worker.kill(&children);

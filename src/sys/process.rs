@@ -294,6 +294,20 @@ fn is_child(pid: i32) -> bool {
     parent == Some(std::process::id())
 }
 
+/// Has the kernel end this process after `span` (in whole seconds, rounded up), unless it is called
+/// again before. Holds across exec: a program that does not get as far as to call it is ended.
+pub fn end_myself_after(span: Option<Duration>) {
+    match span {
+        Some(span) => {
+            let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+            nix::unistd::alarm::set(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
+        }
+        None => {
+            nix::unistd::alarm::cancel();
+        }
+    }
+}
+
 /// The signals that a launcher lives by, blocked and read from a descriptor: none is lost, not even
 /// across exec, where blocked signals stay pending.
 #[derive(Debug)]
