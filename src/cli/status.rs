@@ -4,7 +4,7 @@ use super::args::Cli;
 use super::error::CliError;
 use super::follow::no_node_runs;
 use super::policy;
-use super::session::{data, for_operator, install};
+use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
 use crate::install::{Progress, Trial};
 use crate::node::{Activity, App, Event, Request, Status, connect};
@@ -12,6 +12,7 @@ use crate::upgrade::Step;
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
+    expect_node(app, &settings)?;
     match connect(&data(&settings)?, &Request::Status) {
         Ok(mut lines) => match lines.next() {
             Some(Ok(Event::Status(status))) if cli.json => say_json(&status),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
-use crate::archive::{StagedBinary, UntrustedArchive, VerifiedArchive};
+use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Release};
@@ -47,21 +47,37 @@ pub(super) async fn stage(
         .choose(&engine.product, &engine.target)
         .map_err(|source| UpgradeError::Asset { version: release.version.clone(), source })?;
 
-    if let Some(archive) = look_up(engine, &id, observer).await? {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
+    if let Some(staged) = from_cache(engine, &id, observer).await? {
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
     let turn = wait_for_turn(engine, &id, observer).await?;
     if turn.is_some()
-        && let Some(archive) = look_up(engine, &id, observer).await?
+        && let Some(staged) = from_cache(engine, &id, observer).await?
     {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
     let archive = download(engine, &id, &chosen, turn.as_ref(), observer).await?;
     let staged = extract(engine, archive, Origin::Download, observer).await?;
     drop(turn);
     Ok((publish(engine, staged).await?, Origin::Download))
+}
+
+/// The binary from the cache. An archive that verifies and yet cannot be extracted is removed, and
+/// counts as missing: it costs one download.
+async fn from_cache(
+    engine: &Arc<Engine>,
+    id: &ReleaseId,
+    observer: &Observer,
+) -> Result<Option<StagedBinary>, UpgradeError> {
+    let Some(archive) = look_up(engine, id, observer).await? else { return Ok(None) };
+    match extract(engine, archive, Origin::Cache, observer).await {
+        Ok(staged) => Ok(Some(staged)),
+        Err(UpgradeError::Archive { source: source @ ArchiveError::Content { .. }, .. }) => {
+            tracing::warn!(event = "cache_poisoned", release = %id, reason = %source, "removed; downloads it again");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn look_up(
@@ -179,7 +195,8 @@ async fn extract(
             }
             (Ok(staged), _, _) => Ok(staged),
             (Err(source), cache, origin) => {
-                if let (Some(cache), Origin::Cache) = (cache, origin)
+                // A full disk, say, is not the archive's fault.
+                if let (Some(cache), Origin::Cache, ArchiveError::Content { .. }) = (cache, origin, &source)
                     && let Err(error) = cache.discard(archive.id(), archive.key_id())
                 {
                     tracing::warn!(event = "cache_not_discarded", %error);

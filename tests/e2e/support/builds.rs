@@ -62,7 +62,7 @@ fn build(target: &Path, profile: &Path, what: &[&str], version: &str) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-        if ours.iter().any(|prefix| name.starts_with(prefix)) {
+        if name == "OUT_DIR" || ours.iter().any(|prefix| name.starts_with(prefix)) {
             cargo.env_remove(&*name);
         }
     }

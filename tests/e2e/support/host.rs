@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -49,10 +50,10 @@ impl Host {
         let dir = tempfile::Builder::new().prefix("exuvia-e2e-").tempdir().unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let releases = Releases::new(dir.path().join("releases"));
-        let server = Server::folder(releases.tree());
-        let server_addr = server.addr();
+        let server_addr = (Ipv4Addr::LOCALHOST, free_port()).into();
         let config = TIMES.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let host = Self { dir, releases, server: Some(server), server_addr, config };
+        let mut host = Self { dir, releases, server: None, server_addr, config };
+        host.start_server();
         host.install(version);
         host
     }
@@ -126,6 +127,14 @@ impl Host {
         node
     }
 
+    /// A node that has looked for releases once, and does not do so again by itself.
+    pub fn start_quiet(&mut self, name: &str) -> Node {
+        self.set("poll.interval", "\"1h\"");
+        let node = self.start(name);
+        node.wait_for("done with its first look", |status| !status["last_check"].is_null());
+        node
+    }
+
     /// Runs the committed binary with exactly these arguments.
     pub fn cli(&self, args: &[&str]) -> Output {
         run(Command::new(self.binary()).args(args))
@@ -145,17 +154,15 @@ impl Host {
     /// a trial, no lease, nothing staged, no temporary file, no process but those of `nodes`.
     #[track_caller]
     pub fn assert_clean(&self, versions: &[&str], nodes: &[&Node]) {
-        let mut odd = Vec::new();
-        let settled = || {
-            odd = self.oddities(versions, nodes);
-            odd.is_empty().then_some(())
-        };
-        let mut settled = settled;
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while settled().is_none() && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let odd = self.oddities(versions, nodes);
+            if odd.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {odd:#?}");
+            std::thread::sleep(Duration::from_millis(50));
         }
-        assert!(odd.is_empty(), "left behind: {odd:#?}");
     }
 
     fn oddities(&self, versions: &[&str], nodes: &[&Node]) -> Vec<String> {

@@ -147,6 +147,14 @@ impl Node {
         run(self.command().args(args))
     }
 
+    /// As [`Self::cli`], again for as long as the node says that it works on something else just now.
+    pub fn cli_when_idle(&self, args: &[&str]) -> Output {
+        wait_for(
+            || format!("node {} has time for {args:?}\n{}", self.name, self.log()),
+            || Some(self.cli(args)).filter(|output| output.code != 8),
+        )
+    }
+
     /// Starts a verb for this node and returns at once.
     pub fn spawn_cli(&self, args: &[&str]) -> Child {
         self.command().args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -197,6 +205,27 @@ impl Node {
                 && status["trial"].is_null()
                 && matches!(status["activity"]["activity"].as_str(), Some("idle" | "upgrading"))
         })
+    }
+
+    /// Waits until it has looked for releases a few more times.
+    #[track_caller]
+    pub fn wait_for_polls(&self, more: u64) {
+        let looks = || {
+            let (_, page) = self.get("/metrics")?;
+            let line = page.lines().find(|line| line.starts_with("exuvia_upgrade_checks_total"))?;
+            line.rsplit(' ').next()?.parse::<u64>().ok()
+        };
+        let before = wait_for(|| format!("node {} counts", self.name), looks);
+        wait_for(
+            || format!("node {} looks for releases\n{}", self.name, self.log()),
+            || looks().filter(|now| *now >= before + more),
+        );
+    }
+
+    /// The node's record as its launcher last wrote it.
+    pub fn record(&self) -> Option<Value> {
+        let bytes = fs::read(self.host.join(format!("bin/.exuvia/nodes/{}.json", self.name))).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// The attempts in its history, the latest first.
