@@ -99,7 +99,9 @@ fn add(path: &Path, state: &mut Sha256) {
     if meta.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| add(entry, state));
+        for entry in entries {
+            add(&entry, state);
+        }
     } else {
         let changed = meta.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         state.update(format!("{} {} {changed}\n", path.display(), meta.len()));

@@ -83,11 +83,11 @@ impl Host {
     pub fn start_server(&mut self) {
         let tree = self.releases.tree().to_owned();
         self.server = Some(Server::start_at(self.server_addr, move |request, stream| {
-            http_server::serve_file(&tree, request, stream)
+            http_server::serve_file(&tree, request, stream);
         }));
     }
 
-    /// Sets a setting, in TOML, for nodes that are made afterwards.
+    /// Sets a setting, in TOML, for nodes that are made afterwards; to nothing, leaves it unset.
     pub fn set(&mut self, key: &str, value: &str) {
         self.config.retain(|(set, _)| set != key);
         self.config.push((key.to_owned(), value.to_owned()));
@@ -107,15 +107,16 @@ impl Host {
         let port = free_port();
         let mut config = vec![
             ("listen".to_owned(), format!("\"127.0.0.1:{port}\"")),
-            ("cache_dir".to_owned(), format!("{:?}", self.path("cache"))),
-            ("data_dir".to_owned(), format!("{:?}", self.path("data").join(name))),
+            ("cache_dir".to_owned(), quoted(&self.path("cache"))),
+            ("data_dir".to_owned(), quoted(&self.path("data").join(name))),
             ("source.listing".to_owned(), format!("\"http://{}/releases.json\"", self.server_addr)),
         ];
         config.retain(|(key, _)| self.config.iter().all(|(set, _)| set != key));
         config.extend(self.config.iter().cloned());
-        let text: String = config.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let set = config.iter().filter(|(_, value)| !value.is_empty());
+        let lines: Vec<String> = set.map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::create_dir_all(self.path("data")).unwrap();
-        fs::write(self.path(&format!("{name}.toml")), text).unwrap();
+        fs::write(self.path(&format!("{name}.toml")), lines.concat()).unwrap();
         Node::new(self.dir.path(), name, port)
     }
 
@@ -248,6 +249,11 @@ pub fn kill_all(dir: &Path) {
             left.is_empty().then_some(())
         },
     );
+}
+
+/// A path as a string in TOML.
+pub fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
 }
 
 /// SHA-256 of a file, in hex.
