@@ -61,6 +61,9 @@ fn tell(status: &Status) {
     if let Some(trial) = &status.trial {
         say(&format!("trial      {}", of_trial(trial)));
     }
+    if !status.can_upgrade {
+        say("upgrades   not from here: this user cannot replace the binary; `upgrade` says why");
+    }
     if let Some(policy) = &status.policy {
         say(&policy::describe(policy));
     }
