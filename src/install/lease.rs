@@ -29,16 +29,6 @@ pub struct Lease {
     pub epoch: LeaseEpoch,
 }
 
-impl Lease {
-    /// For how long it still stands; `None` when it does not: it ended, it is of another boot, or it
-    /// claims longer than any lease lasts.
-    #[must_use]
-    pub fn remaining(&self) -> Option<Duration> {
-        let remaining = BootClock::now().until(self.deadline);
-        (self.boot == BootId::current() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
-    }
-}
-
 /// What asking for the lease brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
@@ -58,6 +48,14 @@ pub enum LeaseOutcome {
 /// No lease is believed for longer: a forged one can only delay, and only for so long.
 const LONGEST: Duration = Duration::from_hours(24);
 
+impl Lease {
+    /// For how long it still holds; `None`: it does not.
+    fn remaining(&self, now: BootClock) -> Option<Duration> {
+        let remaining = now.until(self.deadline);
+        (self.boot == BootId::current() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
+    }
+}
+
 const FILE: &str = "lease.json";
 
 impl Install {
@@ -69,11 +67,11 @@ impl Install {
         span: Duration,
     ) -> Result<LeaseOutcome, InstallError> {
         let _lock = self.lock()?;
+        let now = BootClock::now();
         // A damaged lease is no lease; its epoch is made up for by the state's.
         let standing: Option<Lease> = record::read(self.dir(), FILE).unwrap_or(None);
-        if let Some(lease) = &standing
-            && lease.owner != *node
-            && let Some(remaining) = lease.remaining()
+        if let Some(lease) = standing.as_ref().filter(|lease| lease.owner != *node)
+            && let Some(remaining) = lease.remaining(now)
         {
             let (by, candidate) = (lease.owner.clone(), lease.candidate.clone());
             return Ok(LeaseOutcome::Held { by, candidate, remaining });
@@ -84,9 +82,9 @@ impl Install {
         let epoch = LeaseEpoch(newest.checked_add(1).unwrap_or(state.epoch + 1));
         state.epoch = epoch.0;
         self.write_state(&state)?;
-        let deadline = BootClock::now().after(span.min(LONGEST));
-        let (owner, boot) = (node.clone(), BootId::current());
-        let lease = Lease { owner, candidate: candidate.clone(), boot, deadline, epoch };
+        let deadline = now.after(span.min(LONGEST));
+        let lease =
+            Lease { owner: node.clone(), candidate: candidate.clone(), boot: BootId::current(), deadline, epoch };
         record::write(self.dir(), FILE, &lease)?;
         Ok(LeaseOutcome::Mine(epoch))
     }
@@ -110,9 +108,14 @@ impl Install {
         }
     }
 
-    /// The lease on disk, whoever holds it, and whether or not it still stands.
+    /// The lease of a sibling that tries a version just now, if one does.
     #[must_use]
-    pub fn standing_lease(&self) -> Option<Lease> {
+    pub fn lease_of_sibling(&self, node: &NodeName) -> Option<Lease> {
+        self.standing_lease().filter(|lease| lease.owner != *node && lease.remaining(BootClock::now()).is_some())
+    }
+
+    /// The lease that stands, whoever holds it, whether or not it has ended.
+    fn standing_lease(&self) -> Option<Lease> {
         record::read(self.dir(), FILE).unwrap_or(None)
     }
 

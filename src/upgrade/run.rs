@@ -133,10 +133,7 @@ impl Engine {
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
     fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
-        if let Some(lease) = self.install.standing_lease()
-            && lease.owner != self.node
-            && lease.remaining().is_some()
-        {
+        if let Some(lease) = self.install.lease_of_sibling(&self.node) {
             let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
             return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
         }
@@ -256,11 +253,11 @@ impl Engine {
         self.ledger.event(attempt, "trial-asked", &id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
-            self.install.change_policy(|policy| policy.pin = Some(version.clone()))?;
+            self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
         }
         let reply = launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
-            self.install.change_policy(|policy| policy.pin = None)?;
+            self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
         }
         match reply {
             TryReply::Accepted { .. } => Ok(Done::OnTrial { attempt, candidate }),
