@@ -143,7 +143,7 @@ struct Recorder {
 
 impl Ask for Recorder {
     async fn ask(&self, request: TryRequest) -> TryReply {
-        let TryRequest { id, candidate, purpose } = request;
+        let TryRequest { id, candidate, purpose, .. } = request;
         let Engine { install, node, running, settings, .. } = &*self.engine;
         let trial = Trial {
             id: id.clone(),

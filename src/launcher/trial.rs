@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::install::{Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
 use crate::sys::{Exit, Moment, end_myself_after};
+use crate::types::{NodeName, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ impl Supervisor {
 
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
-        let TryRequest { id, candidate, purpose } = request;
+        let TryRequest { id, candidate, purpose, asked_for } = request;
         let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
         if self.is_stopping() || self.candidate.is_some() || under_way {
             return Err(TryReply::Busy { id });
@@ -111,6 +112,11 @@ impl Supervisor {
                 return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }
         };
+        // Only under the lease: while this node prepared, a sibling may have tried it to the end.
+        if !asked_for && let Some(by) = self.failed_at_sibling(&candidate.version) {
+            self.install.release_lease(epoch).ok();
+            return Err(TryReply::Wait { id, by, seconds: 1 });
+        }
         let before = self.record.trial.take();
         let resumed = before.as_ref().filter(|trial| trial.candidate == candidate);
         self.record.trial = Some(Trial {
@@ -172,6 +178,13 @@ impl Supervisor {
         }
     }
 
+    /// The sibling that tried this version and found it bad, if that is still believed.
+    fn failed_at_sibling(&self, version: &Version) -> Option<NodeName> {
+        let believed = self.setup.trial.sibling_verdict;
+        let failed = self.install.failed_at_sibling(&self.setup.node, version, Timestamp::now(), believed);
+        failed.ok().flatten().map(|(node, _)| node)
+    }
+
     /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
     fn probation(&self) -> Duration {
         let steps = &self.setup.trial;
@@ -218,12 +231,7 @@ impl Supervisor {
         if from_outside {
             // Somebody killed it, or it was told to stop: that spends a try and says nothing more.
             tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
-            self.give_up_lease();
-            if let Some(trial) = &mut self.record.trial {
-                trial.progress = Progress::Pending;
-                trial.lease = None;
-            }
-            self.save();
+            self.make_due_again();
             return self.back_to_running(None);
         }
         self.fail(&Failure::bad("exited", format!("it ended with {exit} while {}", doing(progress))));
@@ -309,9 +317,12 @@ impl Supervisor {
                 worker.tail.text()
             }
         };
-        self.give_up_lease();
         self.record_failure(&trial, failure, output);
         self.save();
+        // Siblings see the verdict before they may try.
+        if let Some(epoch) = trial.lease {
+            self.give_up_lease(epoch);
+        }
         self.back_to_running(Some(&trial));
     }
 
@@ -366,20 +377,25 @@ impl Supervisor {
         if self.progress().is_none_or(|progress| progress == Progress::Pending) {
             return;
         }
-        self.give_up_lease();
         if let Some(trial) = &mut self.record.trial {
             trial.tries_left += 1;
-            trial.progress = Progress::Pending;
-            trial.lease = None;
         }
-        self.save();
+        self.make_due_again();
     }
 
-    fn give_up_lease(&mut self) {
-        let lease = self.record.trial.as_ref().and_then(|trial| trial.lease);
-        if let Some(epoch) = lease
-            && let Err(error) = self.install.release_lease(epoch)
-        {
+    /// The trial goes back to its beginning, and siblings may try.
+    fn make_due_again(&mut self) {
+        let Some(trial) = &mut self.record.trial else { return };
+        trial.progress = Progress::Pending;
+        let lease = trial.lease.take();
+        self.save();
+        if let Some(epoch) = lease {
+            self.give_up_lease(epoch);
+        }
+    }
+
+    fn give_up_lease(&self, epoch: LeaseEpoch) {
+        if let Err(error) = self.install.release_lease(epoch) {
             tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
         }
     }

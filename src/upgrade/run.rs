@@ -10,7 +10,7 @@ use super::probe::probe;
 use super::stage::{blocking, source, stage};
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing, Release};
-use crate::install::{Installed, Purpose, Trial, VerdictKind};
+use crate::install::{Installed, Purpose, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Available, Decision, Direction, Gate, Plan, Question, Request};
@@ -141,19 +141,10 @@ impl Engine {
             return Ok(Found::Plan(plan));
         }
         let believed = self.settings.trial.sibling_verdict;
-        for (node, record) in self.install.nodes()? {
-            let failed = record.verdicts.iter().rev().find(|verdict| {
-                verdict.kind == VerdictKind::Bad
-                    && verdict.candidate.version == plan.version
-                    && verdict.is_recent(now, believed)
-            });
-            if let Some(verdict) = failed
-                && node != self.node
-            {
-                let span = SignedDuration::try_from(believed).unwrap_or(SignedDuration::from_hours(24));
-                let until = verdict.at.saturating_add(span).unwrap_or(now);
-                return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingFailed(node) });
-            }
+        if let Some((node, at)) = self.install.failed_at_sibling(&self.node, &plan.version, now, believed)? {
+            let span = SignedDuration::try_from(believed).unwrap_or(SignedDuration::from_hours(24));
+            let until = at.saturating_add(span).unwrap_or(now);
+            return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingFailed(node) });
         }
         Ok(Found::Plan(plan))
     }
@@ -205,7 +196,11 @@ impl Engine {
         let attempt = self.begin(&plan.version, purpose, trial.as_ref(), now)?;
         let outcome = self.prepare(release, attempt, observer).await;
         let asked = match outcome {
-            Ok(candidate) => self.hand_over(attempt, trial, candidate, purpose, launcher, observer).await,
+            Ok(candidate) => {
+                let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some() };
+                self.hand_over(attempt, request, launcher, observer).await
+            }
             Err(error) => Err(error),
         };
         self.note_failure(attempt, &plan.version, asked, now)
@@ -241,21 +236,19 @@ impl Engine {
     async fn hand_over(
         &self,
         attempt: AttemptId,
-        trial: Option<Trial>,
-        candidate: Installed,
-        purpose: Purpose,
+        request: TryRequest,
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
-        observer(Step::Handing { version: candidate.version.clone() });
-        let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+        let (candidate, purpose) = (request.candidate.clone(), request.purpose);
         let version = candidate.version.clone();
-        self.ledger.event(attempt, "trial-asked", &id, Timestamp::now())?;
+        observer(Step::Handing { version: version.clone() });
+        self.ledger.event(attempt, "trial-asked", &request.id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
             self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
         }
-        let reply = launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await;
+        let reply = launcher.ask(request).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
             self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
         }
@@ -294,7 +287,9 @@ impl Engine {
         self.install.open_version(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
-        let asked = self.hand_over(attempt, trial, candidate, Purpose::Rollback, launcher, observer).await;
+        let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+        let request = TryRequest { id, candidate, purpose: Purpose::Rollback, asked_for: true };
+        let asked = self.hand_over(attempt, request, launcher, observer).await;
         self.note_failure(attempt, &version, asked, now)
     }
 
