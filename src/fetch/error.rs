@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
+use jiff::Timestamp;
+
 use super::reach::UrlRefusal;
 use crate::sys::SysError;
 use crate::types::ByteLimit;
@@ -65,6 +67,19 @@ pub enum FetchError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// It dripped.
+    #[error(
+        "{url} sent fewer than {rate} bytes per second over {} s. If the line is that slow, lower source.minimum_rate",
+        over.as_secs_f32()
+    )]
+    TooSlow {
+        /// The address.
+        url: String,
+        /// The least that is accepted, in bytes per second.
+        rate: u64,
+        /// The time over which it is measured.
+        over: Duration,
+    },
     /// The whole took too long.
     #[error("{url} did not finish within {} s", within.as_secs_f32())]
     OutOfTime {
@@ -88,6 +103,35 @@ pub enum FetchError {
         url: String,
         /// What is wrong.
         cause: Cause,
+    },
+    /// Asked for the rest of a broken download, and answered with something else.
+    #[error("{url} did not go on where its download broke off; nothing of the first part is kept")]
+    NotContinued {
+        /// The address.
+        url: String,
+    },
+    /// The budget of requests is spent.
+    #[error(
+        "{url} answers no more requests from here until {until:.0}: the rate limit is reached. Nothing is asked before; \
+         a token in GH_TOKEN raises GitHub's limit"
+    )]
+    RateLimited {
+        /// The address.
+        url: String,
+        /// When it answers again.
+        until: Timestamp,
+        /// The same, from now.
+        pause: Duration,
+    },
+    /// Not asked at all, because the server asked for that.
+    #[error("not asking {url} before {until:.0}: the server has asked to be left alone until then")]
+    LeftAlone {
+        /// The address.
+        url: String,
+        /// When it may be asked again.
+        until: Timestamp,
+        /// The same, from now.
+        pause: Duration,
     },
     /// A status other than the one that was asked for.
     #[error("{url} answered with status {status}{}", wish(*.retry_after))]
@@ -178,9 +222,12 @@ impl FetchError {
             Self::Connect { .. } => "connect",
             Self::Tls { .. } => "tls",
             Self::Stalled { .. } => "stalled",
+            Self::TooSlow { .. } => "too_slow",
             Self::OutOfTime { .. } => "out_of_time",
             Self::BrokenOff { .. } => "broken_off",
             Self::BadAnswer { .. } => "bad_answer",
+            Self::NotContinued { .. } => "not_continued",
+            Self::RateLimited { .. } | Self::LeftAlone { .. } => "rate_limited",
             Self::Status { .. } => "status",
             Self::Encoded { .. } => "encoded",
             Self::TooLong { .. } => "too_long",
@@ -198,6 +245,7 @@ impl FetchError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::RateLimited { pause, .. } | Self::LeftAlone { pause, .. } => Some(*pause),
             _ => None,
         }
     }
@@ -206,7 +254,8 @@ impl FetchError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Stalled { .. } | Self::BrokenOff { .. } => true,
+            Self::Connect { .. } | Self::Stalled { .. } | Self::TooSlow { .. } | Self::BrokenOff { .. } => true,
+            Self::NotContinued { .. } | Self::RateLimited { .. } | Self::LeftAlone { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }

@@ -11,6 +11,10 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a server may be silent: before its head, and between two pieces of a body.
     pub stall_timeout: Duration,
+    /// The least that a body must bring, in bytes per second; zero for no such bound.
+    pub minimum_rate: u64,
+    /// The time over which [`Self::minimum_rate`] is measured; it slides along.
+    pub rate_window: Duration,
     /// How long a listing may take, attempts and pauses included.
     pub listing_timeout: Duration,
     /// How long an asset may take, attempts and pauses included.
@@ -43,6 +47,8 @@ impl Default for HttpSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
+            minimum_rate: 1024,
+            rate_window: Duration::from_mins(1),
             listing_timeout: Duration::from_mins(1),
             asset_timeout: Duration::from_mins(30),
             attempts: 4,

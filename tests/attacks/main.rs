@@ -13,6 +13,7 @@ mod a_turn;
 mod archive_fixtures;
 mod b1_pages;
 mod b2_network;
+mod b2_resume;
 mod b2_tls;
 mod b3_bombs;
 mod b6_assets;
