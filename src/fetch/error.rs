@@ -6,6 +6,7 @@ use std::{fmt, io};
 use jiff::Timestamp;
 
 use super::reach::UrlRefusal;
+use super::tar_bundle::BundleError;
 use crate::sys::SysError;
 use crate::types::ByteLimit;
 
@@ -13,7 +14,9 @@ use crate::types::ByteLimit;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The HTTP client cannot be set up.
-    #[error("cannot set up the HTTP client: {0}. Check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables.")]
+    #[error(
+        "cannot set up the HTTP client: {0}. Check source.ca_file, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables."
+    )]
     Client(Cause),
     /// An address that is not requested.
     #[error("not requesting {url}: {refusal}")]
@@ -51,7 +54,7 @@ pub enum FetchError {
     },
     /// The server did not prove who it is.
     #[error(
-        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); a proxy that opens TLS needs its certificate there."
+        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); an authority of your own, or of a proxy that opens TLS, goes into source.ca_file."
     )]
     Tls {
         /// The address.
@@ -191,10 +194,44 @@ pub enum FetchError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The release folder cannot be read.
-    #[error("cannot read the release folder: {0}")]
+    /// The API knows no such repository, or does not show it.
+    #[error(
+        "{url} was not found: check source.github, or {}",
+        if *.with_token { "whether the token in GH_TOKEN may read that repository" }
+        else { "put a token into GH_TOKEN where the repository is private" }
+    )]
+    NoRepository {
+        /// The address.
+        url: String,
+        /// Whether a token was sent.
+        with_token: bool,
+    },
+    /// The API does not know the token.
+    #[error("{url} does not accept the token in GH_TOKEN or GITHUB_TOKEN: renew it, or unset the variable")]
+    TokenRefused {
+        /// The address.
+        url: String,
+    },
+    /// A bundle is none.
+    #[error("cannot use the bundle {}: {source}", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BundleError,
+    },
+    /// The extra authorities cannot be used.
+    #[error("cannot use source.ca_file {}: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: AuthoritiesError,
+    },
+    /// The release folder, or the bundle, cannot be read.
+    #[error("cannot read the releases: {0}")]
     Folder(#[from] SysError),
-    /// A file of the release folder cannot be read to its end.
+    /// A file of the release folder or bundle cannot be read to its end.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -205,6 +242,20 @@ pub enum FetchError {
     /// The program is ending, and its threads took no more work.
     #[error("stopped, because the program is ending")]
     Stopped,
+}
+
+/// Why a file with extra authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] SysError),
+    /// It is not PEM, or what is in it is no certificate.
+    #[error("it is not a list of certificates in PEM form: {0}")]
+    NotPem(Cause),
+    /// There is none in it.
+    #[error("it holds no certificate; put the authority's certificate there, in PEM form")]
+    Empty,
 }
 
 fn wish(retry_after: Option<Duration>) -> String {
@@ -235,6 +286,10 @@ impl FetchError {
             Self::WebPage { .. } => "web_page",
             Self::NotAListing { .. } => "not_a_listing",
             Self::Write { .. } => "write",
+            Self::NoRepository { .. } => "no_repository",
+            Self::TokenRefused { .. } => "token_refused",
+            Self::Bundle { .. } => "bundle",
+            Self::Authorities { .. } => "authorities",
             Self::Folder(_) | Self::Read { .. } => "folder",
             Self::Stopped => "stopped",
         }
@@ -248,6 +303,12 @@ impl FetchError {
             Self::RateLimited { pause, .. } | Self::LeftAlone { pause, .. } => Some(*pause),
             _ => None,
         }
+    }
+
+    /// Whether the fault lies on this side, so that no other server would do better.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Authorities { .. } | Self::Write { .. } | Self::Stopped)
     }
 
     /// Whether the same request may go better in a moment.

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    const WINDOW: Duration = Duration::from_mins(1);
 
     /// After how many pieces it is found too slow, if ever.
     fn judge(rate: u64, pieces: impl IntoIterator<Item = (u64, u64)>) -> Option<usize> {

@@ -34,16 +34,16 @@ impl Begun {
         &self.validator
     }
 
-    /// The complete length, when a partial answer goes on exactly behind the `had` bytes and to the
+    /// The complete length, when a partial answer goes on exactly behind the `kept` bytes and to the
     /// end of the same content.
-    pub(super) fn goes_on(&self, url: &Url, head: &HeaderMap, had: u64) -> Option<u64> {
+    pub(super) fn goes_on(&self, url: &Url, head: &HeaderMap, kept: u64) -> Option<u64> {
         let field = head.get(CONTENT_RANGE)?.to_str().ok()?;
         let ContentRange { first, last, complete } = ContentRange::parse(field)?;
         let same = shown(url) == self.place
             && self.complete.is_none_or(|stated| stated == complete)
             && (self.validator.as_bytes().first() != Some(&b'"')
                 || head.get(ETAG).is_none_or(|tag| *tag == self.validator));
-        (same && first == had && last.checked_add(1) == Some(complete)).then_some(complete)
+        (same && first == kept && last.checked_add(1) == Some(complete)).then_some(complete)
     }
 }
 

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listing::ListingLimits;
@@ -32,6 +33,8 @@ pub struct HttpSettings {
     pub asset_hosts: Vec<HostName>,
     /// Hosts that may be spoken to over plain http, besides loopback.
     pub plain_http_hosts: Vec<HostName>,
+    /// A file with authorities, in PEM form, that vouch for servers besides those of the platform.
+    pub ca_file: Option<PathBuf>,
     /// How long a listing that a sibling fetched serves this node too. A good value is the shortest
     /// interval at which a node polls: then the nodes of a host make one request per interval.
     pub listing_lifetime: Duration,
@@ -57,6 +60,7 @@ impl Default for HttpSettings {
             listing_limits: ListingLimits::default(),
             asset_hosts: Vec::new(),
             plain_http_hosts: Vec::new(),
+            ca_file: None,
             // One hour, less the fifth by which polling is jittered.
             listing_lifetime: Duration::from_mins(48),
             sibling_patience: Duration::from_secs(75),

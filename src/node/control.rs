@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub enum Request {
         lift_veto: bool,
         /// Only find out what would be done.
         dry_run: bool,
+        /// From this bundle instead of the configured source; an absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PathBuf>,
     },
     /// Go back to a version that this node ran before.
     GoBack {
@@ -130,7 +134,9 @@ impl Failure {
             _ if error.is_verification() => FailureKind::Verification,
             UpgradeError::Refused(_) => FailureKind::Policy,
             _ if error.is_storage() => FailureKind::Storage,
-            UpgradeError::Fetch(_) | UpgradeError::Asset { .. } => FailureKind::Source,
+            UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {
+                FailureKind::Source
+            }
             UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
             UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
             UpgradeError::Install(crate::install::InstallError::Busy(_)) | UpgradeError::Launcher { .. } => {

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Request, Told};
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
+use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::fetch::{HttpSettings, Location, LocationError, StaticListing};
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
@@ -33,12 +34,9 @@ pub enum WorkerError {
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The source's address is none.
-    #[error("the setting source.listing cannot be used: {0}")]
-    Source(#[from] LocationError),
-    /// A host in the settings is none.
-    #[error("a host in the settings cannot be used: {0}")]
-    Host(#[from] crate::fetch::HostNameError),
+    /// The settings name no source that can be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The install folder cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -83,17 +81,8 @@ pub fn engine(
     let install = Install::open(committed, &product)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
-    let http = HttpSettings {
-        asset_hosts: settings.source.asset_hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        plain_http_hosts: settings.source.allow_plain_http.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        listing_lifetime: settings.poll.listing_ttl,
-        ..HttpSettings::default()
-    };
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = match &settings.source.listing {
-        None => None,
-        Some(listing) => Some(StaticListing::new(listing.parse::<Location>()?, &http, shared)),
-    };
+    let source = source(&settings, shared)?.map(Arc::new);
     let running = match running {
         Some(running) => running,
         None => match install.node(&settings.node)? {
@@ -115,6 +104,9 @@ pub fn engine(
         options,
     })
 }
+
+/// The longest pause that a source can ask for: nobody silences a node for good.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 struct Worker {
     engine: Arc<Engine>,
@@ -285,7 +277,7 @@ impl Worker {
                 let failure = Failure::busy("this node works on an upgrade already; `status` shows which");
                 answer.send(Event::Failed(failure)).ok();
             }
-            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run } => {
+            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
                 if let (true, Some(version)) = (lift_veto, &version)
                     && let Err(error) = self.engine.ledger.lift_veto(version, Timestamp::now())
                 {
@@ -294,10 +286,13 @@ impl Worker {
                 }
                 let request = rollout::Request { version, allow_downgrade };
                 if dry_run {
-                    self.dry_run(request, answer);
+                    self.dry_run(request, from, answer);
                 } else {
                     self.asked = Some(answer);
-                    self.start(Work::Upgrade(request));
+                    self.start(match from {
+                        Some(bundle) => Work::UpgradeFrom { request, bundle },
+                        None => Work::Upgrade(request),
+                    });
                 }
             }
             Request::GoBack { version } => {
@@ -308,11 +303,11 @@ impl Worker {
         }
     }
 
-    fn dry_run(&self, request: rollout::Request, answer: tokio::sync::oneshot::Sender<Event>) {
+    fn dry_run(&self, request: rollout::Request, from: Option<PathBuf>, answer: tokio::sync::oneshot::Sender<Event>) {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let event = match engine.find(Some(&request), Timestamp::now(), &observer).await {
+            let event = match engine.find(Some(&request), from.as_deref(), Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };
@@ -359,6 +354,13 @@ impl Worker {
             if Instant::now() + pause < self.next {
                 self.next = self.look_at(pause);
             }
+        }
+        // A source that asks for a longer pause than ours gets it.
+        if let Err(error) = &done
+            && let Some(pause) = error.retry_after().map(|pause| pause.min(LONGEST_PAUSE))
+            && Instant::now() + pause > self.next
+        {
+            self.next = self.look_at(pause.mul_f64(1.0 + random() / 10.0));
         }
         let event = match done {
             Ok(done) => Event::Told(Told::of(&done, &self.engine.running.version)),

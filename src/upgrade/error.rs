@@ -13,11 +13,21 @@ use super::probe::ProbeError;
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
     /// There is no source to ask.
-    #[error("no release source is configured; set `source.listing` to the URL of a releases.json, or to a folder")]
+    #[error(
+        "no release source is configured; set `source.listing` to the URL of a releases.json or to a folder, or `source.github` to a repository; or carry a bundle here and name it with `upgrade --from`"
+    )]
     NoSource,
     /// The source could not be asked, or its answer could not be used.
     #[error("cannot get releases: {0}")]
     Fetch(#[from] FetchError),
+    /// A trial cannot be begun again: its archive is gone.
+    #[error(
+        "cannot begin the trial of {version} again: its archive is not in the cache any more, and no source offers it. Offer it again, or name its bundle with `upgrade --from`"
+    )]
+    NoLongerOffered {
+        /// The release.
+        version: Version,
+    },
     /// The release has nothing for this target.
     #[error("cannot use release {version}: {source}")]
     Asset {
@@ -90,6 +100,7 @@ impl UpgradeError {
         match self {
             Self::NoSource => "no-source",
             Self::Fetch(error) => error.kind(),
+            Self::NoLongerOffered { .. } => "no-longer-offered",
             Self::Asset { .. } => "asset",
             Self::Refused(_) => "refused",
             Self::SignatureFile { .. } => "signature",
@@ -121,6 +132,25 @@ impl UpgradeError {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
             }
             _ => false,
+        }
+    }
+
+    /// Whether the place is at fault from which the files were had, so that another one may do better.
+    #[must_use]
+    pub(super) fn blames_place(&self) -> bool {
+        match self {
+            Self::Fetch(error) => !error.is_ours(),
+            Self::SignatureFile { .. } | Self::Archive { source: ArchiveError::NotSigned { .. }, .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the source asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Fetch(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -256,7 +256,7 @@ async fn b2_a_drip_below_the_minimum_rate_is_cut_off() {
 async fn b2_a_fast_beginning_buys_no_drip() {
     let server = Server::start(|_, stream| {
         raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
-        raw(stream, &[b' '; 30_000]);
+        raw(stream, &vec![b' '; 30_000]);
         while raw(stream, b" ") {
             sleep(Duration::from_millis(20));
         }
