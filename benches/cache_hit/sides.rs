@@ -34,9 +34,19 @@ pub(crate) struct Round {
     pub(crate) extract: Spent,
     pub(crate) decoder: Spent,
     pub(crate) incumbent: Spent,
+    /// How many processors other processes kept busy meanwhile, on average.
+    pub(crate) others: f64,
 }
 
 pub(crate) fn round(site: &Site, release: &Release, gz: &Release, round: usize) -> Round {
+    let ((sides, spent), busy) = {
+        let before = busy_everywhere();
+        (timed(|| sides(site, release, gz, round)), busy_everywhere().saturating_sub(before))
+    };
+    Round { others: busy.saturating_sub(spent.cpu).as_secs_f64() / spent.wall.as_secs_f64(), ..sides }
+}
+
+fn sides(site: &Site, release: &Release, gz: &Release, round: usize) -> Round {
     let floors = || {
         let bytes = fs::read(&release.archive).expect("packed before");
         (timed(|| shake(&bytes)).1, timed(|| decode(release)).1)
@@ -54,7 +64,16 @@ pub(crate) fn round(site: &Site, release: &Release, gz: &Release, round: usize) 
         (hit(), floors)
     };
     let incumbent = timed(|| incumbent::hit(site, gz.version())).1;
-    Round { copy_verify, shake, extract, decoder, incumbent }
+    Round { copy_verify, shake, extract, decoder, incumbent, others: 0.0 }
+}
+
+/// Processor time that the whole machine has spent since its start.
+fn busy_everywhere() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").expect("/proc is mounted");
+    let all = stat.lines().next().expect("the first line sums all processors");
+    let ticks: Vec<u64> = all.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
+    // user, nice, system, (idle, iowait), irq, softirq, steal; a hundred ticks to the second.
+    Duration::from_millis(10 * [0, 1, 2, 5, 6, 7].iter().filter_map(|place| ticks.get(*place)).sum::<u64>())
 }
 
 fn timed<T>(side: impl FnOnce() -> T) -> (T, Spent) {

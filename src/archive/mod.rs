@@ -21,8 +21,8 @@ mod limits;
 mod signed;
 mod staged;
 
+pub use crate::config::Limits;
 pub use copy::{Claim, verify_copy};
 pub use error::{ArchiveError, ContentError, EntryKind};
-pub use limits::Limits;
 pub use signed::{UntrustedArchive, VerifiedArchive};
 pub use staged::StagedBinary;

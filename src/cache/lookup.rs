@@ -88,6 +88,7 @@ impl Cache {
         let bytes = match self.entries.read(&name, ENTRY_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(Judged::Absent),
+            Err(error) if error.is_exhaustion() => return Err(error.into()),
             Err(error) => return Ok(Judged::Refused(Reason::Entry(error), None)),
         };
         let (entry, signature) = match Entry::from_json(&bytes) {
@@ -98,6 +99,7 @@ impl Cache {
         let blob = match self.blobs.open(entry.digest, limits.archive) {
             Ok(blob) => blob,
             Err(error) if error.is_not_found() => return refused(Reason::BlobMissing),
+            Err(error) if error.is_exhaustion() => return Err(error.into()),
             Err(error) => return refused(Reason::Blob(error)),
         };
         if blob.length != entry.length {

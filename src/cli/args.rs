@@ -27,13 +27,13 @@ pub(super) struct Cli {
     /// Read this configuration file instead of the system's
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Which node of this host
+    /// Which node of this host [default: the one that the configuration names, else "default"]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) node: Option<NodeName>,
     /// Override a setting, such as trial.start=30s; may be repeated
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = assignment)]
     pub(super) set: Vec<(String, String)>,
-    /// Print JSON instead of words
+    /// Print JSON instead of words, one object a line
     #[arg(long, global = true)]
     pub(super) json: bool,
     #[command(subcommand)]
@@ -55,17 +55,17 @@ pub(super) enum Verb {
     Status,
     /// What the node tried, and what became of it
     History(History),
-    /// Go back to the version that the node ran before, and stay there
+    /// Go back to the version that the node ran before, and stay there until `unpin`
     Rollback(Rollback),
     /// Allow one version only, for all nodes that share this binary
     Pin(Pin),
-    /// Follow new releases again
+    /// End a pin: follow new releases again
     Unpin,
-    /// Start no upgrade by itself for a while
+    /// Start no upgrade until `resume`, or for a while; for all nodes that share this binary
     Pause(Pause),
-    /// End a pause
+    /// End a pause, so that upgrades start again
     Resume,
-    /// Check a release archive as the node would
+    /// Check whether a key that this program pins signed a release archive
     Verify(Verify),
     /// The shared cache of signed archives
     Cache(CacheArgs),
@@ -94,7 +94,7 @@ pub(super) struct Upgrade {
     /// Try a version again that failed on this node
     #[arg(long, requires = "version")]
     pub(super) lift_veto: bool,
-    /// Only say what would be done
+    /// Only say what would be done; nothing is downloaded
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Return when the trial has begun, without waiting for the verdict
@@ -110,7 +110,7 @@ pub(super) enum UpgradeVerb {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The version to go back to, when it is not the previous one
+    /// Only if this is the version that the node keeps to go back to; see `status`
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<Version>,
     /// Return when the trial has begun, without waiting for the verdict
@@ -123,7 +123,7 @@ pub(super) struct History {
     /// How many attempts, newest first
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(super) limit: u32,
-    /// Everything about one attempt
+    /// Everything about one attempt, by its number
     #[arg(value_name = "ATTEMPT")]
     pub(super) attempt: Option<crate::ledger::AttemptId>,
 }
@@ -146,8 +146,9 @@ pub(super) struct Pause {
 
 /// A friendly span; a day is 24 hours.
 fn span(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let wanted = |_| "must be a time such as 90m, 2h or 3d".to_owned();
+    let span: jiff::Span = text.parse().map_err(wanted)?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wanted)?;
     if span.is_positive() { Ok(span) } else { Err("must be longer than nothing".to_owned()) }
 }
 
@@ -174,7 +175,7 @@ pub(super) struct CacheArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CacheVerb {
-    /// What is in it, as it describes itself
+    /// What is in it, as it describes itself: nothing is verified
     Ls,
     /// Verify all of it as an upgrade would; what does not hold is removed
     Verify,

@@ -3,7 +3,6 @@ use std::process::ExitCode;
 use super::args::{CacheArgs, CacheVerb, Cli};
 use super::error::CliError;
 use super::session::{for_operator, install};
-use crate::archive::Limits;
 use crate::cache::{Cache, Checked, Listed};
 use crate::console::{say, say_json};
 use crate::node::App;
@@ -14,7 +13,6 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
     match args.verb {
         CacheVerb::Ls => list(&cache, cli),
         CacheVerb::Verify => {
-            let limits = Limits { archive: settings.limits.archive, binary: settings.limits.binary };
             let mut tell = |checked: &Checked| {
                 let (name, result, reason) = match checked {
                     Checked::Good(name) => (name.to_string(), "good", None),
@@ -29,7 +27,8 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
                     say(&reason.unwrap_or_else(|| format!("{name}: {result}")));
                 }
             };
-            let checked = cache.verify_all(&app.keyring()?, install(app)?.staging(), &limits, &mut tell)?;
+            let checked =
+                cache.verify_all(&app.keyring()?, install(app, &settings)?.staging(), &settings.limits, &mut tell)?;
             match checked.iter().filter(|checked| matches!(checked, Checked::Rejected(_))).count() {
                 0 => Ok(ExitCode::SUCCESS),
                 rejected => Err(CliError::CacheRejected(rejected)),

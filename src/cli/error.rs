@@ -37,19 +37,19 @@ pub(super) enum CliError {
         running
     )]
     RolledBack { version: Version, reason: String, running: Version },
-    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}")]
+    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}; try again")]
     NoVerdict { version: Version, reason: String, running: Version },
     #[error("the node did not finish within {waited_s} s; the upgrade goes on by itself: see `status` and `history`")]
     OutOfPatience { waited_s: u64 },
-    #[error("cannot talk to the node: {0}")]
+    #[error("cannot talk to the node: {0}. It was not changed; run this as the node's own user, and look into its log")]
     Talk(std::io::Error),
-    #[error("the node broke off without an answer; see its log, and `history`")]
+    #[error("the node broke off without an answer; what came of it is in `history`, and in its log")]
     BrokenOff,
     #[error("{file} does not verify: no key that this program pins signed it as {release}. Do not install it")]
     NotSigned { file: String, release: String },
     #[error("{0} cached archive(s) did not hold and were removed; they are downloaded again when they are needed")]
     CacheRejected(usize),
-    #[error("there is no attempt {0} in the history")]
+    #[error("there is no attempt {0} in the history; `history` lists those that there are")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
 

@@ -31,8 +31,8 @@ pub(super) fn resume(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
 }
 
 fn change(app: &App, cli: &Cli, change: impl FnOnce(&mut Policy)) -> Result<ExitCode, CliError> {
-    for_operator(app, cli)?;
-    let policy = install(app)?.change_policy(change)?;
+    let settings = for_operator(app, cli)?;
+    let policy = install(app, &settings)?.change_policy(change)?;
     if cli.json {
         say_json(&policy);
     } else {

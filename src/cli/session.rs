@@ -51,9 +51,9 @@ pub(super) fn committed() -> Result<PathBuf, CliError> {
     Ok(own_program()?.1)
 }
 
-/// The install folder beside this program.
-pub(super) fn install(app: &App) -> Result<Install, CliError> {
-    Ok(Install::open(&committed()?, &app.product()?)?)
+/// The install folder beside this program, or what stands in for it.
+pub(super) fn install(app: &App, settings: &Settings) -> Result<Install, CliError> {
+    Ok(Install::open_or_detached(&committed()?, &app.product()?, &data(settings)?)?)
 }
 
 /// The node's folder.

@@ -21,7 +21,7 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             Some(Ok(_)) | None => return Err(CliError::BrokenOff),
         },
         Err(error) if no_node_runs(&error) => {
-            let install = install(app)?;
+            let install = install(app, &settings)?;
             let record = install.node(&settings.node)?;
             let policy = install.policy()?;
             if cli.json {

@@ -11,6 +11,7 @@ use super::session::{committed, data, for_operator, install};
 use super::status::of_step;
 use crate::config::Settings;
 use crate::console::{Bar, Exit, say, say_json};
+use crate::fetch::Freshness;
 use crate::install::{Install, NodeRecord, Progress, Trial};
 use crate::launcher::{LauncherError, TryReply, TryRequest};
 use crate::node::{self, App, Event, Request, Told, connect};
@@ -42,7 +43,7 @@ pub(super) fn rollback(app: &App, cli: &Cli, args: &Rollback) -> Result<ExitCode
 /// Has the running node do it, or prepares it where none runs.
 fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, CliError> {
     let settings = for_operator(app, cli)?;
-    let install = install(app)?;
+    let install = install(app, &settings)?;
     let data = data(&settings)?;
     let show = Show::new(cli.json);
     let told = match connect(&data, &request) {
@@ -123,7 +124,8 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Re
             }
             let request = rollout::Request { version, allow_downgrade };
             if dry_run {
-                let (found, _) = engine.find(Some(&request), from.as_deref(), now, observer).await?;
+                let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+                let (found, _) = engine.find(Some(&request), bundle, freshness, now, observer).await?;
                 return Ok(Told::found(&found, running));
             }
             match from {

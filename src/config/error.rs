@@ -59,7 +59,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Value(Box<BadValue>),
     /// An environment variable of ours is not UTF-8.
-    #[error("the environment variable {0} is not UTF-8 text")]
+    #[error("the environment variable {0} is not UTF-8 text; unset or correct it")]
     VariableNotUtf8(String),
     /// Two sources.
     #[error("source.listing and source.github are both set, and a node follows one source; remove one of them")]

@@ -90,7 +90,6 @@ impl Draft {
             settings: Settings {
                 node: "unset".parse().expect("a plain name"),
                 listen: None,
-                install_dir: None,
                 cache_dir: PathBuf::new(),
                 data_dir: PathBuf::new(),
                 source: Source {
@@ -152,13 +151,6 @@ pub const KEYS: &[Key] = &[
         meaning: "Where the node answers over HTTP (health, metrics, status): an IP address with a port, or \"off\".",
         example: "\"127.0.0.1:7650\"",
         set: |draft, raw| put(&mut draft.settings.listen, value::listen(raw)),
-    },
-    Key {
-        name: "install_dir",
-        default: Fallback::Words("a folder beside the committed binary"),
-        meaning: "Where versions are kept; on the file system of the committed binary, which must allow execution.",
-        example: "\"/opt/node/.install\"",
-        set: |draft, raw| put(&mut draft.settings.install_dir, value::path(raw).map(Some)),
     },
     Key {
         name: "cache_dir",

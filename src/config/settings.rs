@@ -11,8 +11,6 @@ pub struct Settings {
     pub node: NodeName,
     /// `listen`: where the node answers over HTTP; `None` when it is off.
     pub listen: Option<SocketAddr>,
-    /// `install_dir`: `None` stands for the folder beside the committed binary.
-    pub install_dir: Option<PathBuf>,
     /// `cache_dir`: shared by all nodes of one user.
     pub cache_dir: PathBuf,
     /// `data_dir`: this node's alone.
@@ -100,6 +98,12 @@ pub struct Limits {
     pub archive: ByteLimit,
     /// Length of the binary in it.
     pub binary: ByteLimit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { archive: ByteLimit::mib(512), binary: ByteLimit::mib(1024) }
+    }
 }
 
 /// What is logged, and how.

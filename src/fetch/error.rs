@@ -15,7 +15,7 @@ use crate::types::ByteLimit;
 pub enum FetchError {
     /// The HTTP client cannot be set up.
     #[error(
-        "cannot set up the HTTP client: {0}. Check source.ca_file, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables."
+        "cannot set up the HTTP client: {0}. Check source.ca_file, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables"
     )]
     Client(Cause),
     /// An address that is not requested.
@@ -54,7 +54,7 @@ pub enum FetchError {
     },
     /// The server did not prove who it is.
     #[error(
-        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); an authority of your own, or of a proxy that opens TLS, goes into source.ca_file."
+        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); an authority of your own, or of a proxy that opens TLS, goes into source.ca_file"
     )]
     Tls {
         /// The address.
@@ -137,7 +137,7 @@ pub enum FetchError {
         pause: Duration,
     },
     /// A status other than the one that was asked for.
-    #[error("{url} answered with status {status}{}", wish(*.retry_after))]
+    #[error("{url} answered with status {status}{}{}", wish(*.retry_after), hint(*.status))]
     Status {
         /// The address.
         url: String,
@@ -153,7 +153,7 @@ pub enum FetchError {
         url: String,
     },
     /// Longer than allowed, by announcement or in fact.
-    #[error("{url} is longer than the {limit} that are accepted here")]
+    #[error("{url} is longer than the {limit} that are accepted for it (archives: see limits.archive)")]
     TooLong {
         /// The address.
         url: String,
@@ -161,7 +161,7 @@ pub enum FetchError {
         limit: ByteLimit,
     },
     /// Ended at another length than the listing or the server stated.
-    #[error("{url} ended after {received} bytes, and {stated} were announced")]
+    #[error("{url} ended after {received} bytes, and {stated} were announced; nothing of it was kept")]
     Length {
         /// The address.
         url: String,
@@ -187,7 +187,7 @@ pub enum FetchError {
         source: serde_json::Error,
     },
     /// The download cannot be written.
-    #[error("cannot write the download of {url}: {source}")]
+    #[error("cannot write the download of {url}: {source}; look at the space where the install folder lies")]
     Write {
         /// The address.
         url: String,
@@ -260,6 +260,15 @@ pub enum AuthoritiesError {
 
 fn wish(retry_after: Option<Duration>) -> String {
     retry_after.map_or_else(String::new, |pause| format!(", and asks to wait {} s", pause.as_secs()))
+}
+
+/// What a person may want to look at.
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "; a node sends no credentials, so the server must not ask for any",
+        404 | 410 => "; check the address, and whether the release was published whole",
+        _ => "",
+    }
 }
 
 impl FetchError {

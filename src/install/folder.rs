@@ -20,6 +20,7 @@ pub struct Install {
     versions: PrivateDir,
     nodes: PrivateDir,
     staging: PrivateDir,
+    detached: Option<String>,
 }
 
 /// What is committed. Shared by all nodes of the install; changed only under the lock.
@@ -72,9 +73,41 @@ impl Install {
         // Also refuses a binary of another owner, or one that others may write.
         home.open_program(name).map_err(unsupported)?;
         let dir = home.private_subdir(Self::FOLDER, Loose::RefuseWritable).map_err(unsupported)?;
-        let sub = |name| dir.private_subdir(name, Loose::RefuseWritable).map_err(unsupported);
+        Self::within(home, name, dir, product, None).map_err(unsupported)
+    }
+
+    /// As [`Self::open`]; where that is not supported, a folder in the node's own data stands in for
+    /// the one beside the binary. The node then runs and tells of releases, and never upgrades.
+    pub fn open_or_detached(committed: &Path, product: &Product, data: &PrivateDir) -> Result<Self, InstallError> {
+        match Self::open(committed, product) {
+            Err(error @ InstallError::Unsupported { .. }) => {
+                let no_folder = || InstallError::NoFolder(committed.to_owned());
+                let folder = committed.parent().ok_or_else(no_folder)?;
+                let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
+                let dir = data.private_subdir("install", Loose::RefuseWritable)?;
+                Ok(Self::within(Dir::open(folder)?, name, dir, product, Some(error.to_string()))?)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn within(
+        home: Dir,
+        committed: &str,
+        dir: PrivateDir,
+        product: &Product,
+        detached: Option<String>,
+    ) -> Result<Self, SysError> {
+        let sub = |name| dir.private_subdir(name, Loose::RefuseWritable);
         let (versions, nodes, staging) = (sub("versions")?, sub("nodes")?, sub("staging")?);
-        Ok(Self { committed: name.to_owned(), program: product.to_string(), home, dir, versions, nodes, staging })
+        let (committed, program) = (committed.to_owned(), product.to_string());
+        Ok(Self { home, committed, program, dir, versions, nodes, staging, detached })
+    }
+
+    /// Why this install cannot upgrade itself; `None` when it can.
+    #[must_use]
+    pub fn why_detached(&self) -> Option<&str> {
+        self.detached.as_deref()
     }
 
     /// The path that the service manager starts.
@@ -152,9 +185,15 @@ impl Install {
     /// interrupted, notices a binary that an operator installed, and returns the node's record.
     pub fn adopt(&self, node: &NodeName, own: &Version) -> Result<(NodeRecord, Adopted), InstallError> {
         let _lock = self.lock()?;
-        self.home.remove(&self.temporary_name())?;
-        let committed = Binary::open(&self.home, &self.committed)?;
-        let state = self.settle(committed.digest(), own)?;
+        let found = match self.detached {
+            // Not ours to judge or to change: it is what it is.
+            Some(_) => Binary::running()?.digest(),
+            None => {
+                self.home.remove(&self.temporary_name())?;
+                Binary::open(&self.home, &self.committed)?.digest()
+            }
+        };
+        let state = self.settle(found, own)?;
         let (found, damaged) = match self.node(node) {
             Ok(found) => (found, None),
             Err(InstallError::Record { .. }) => {
@@ -179,7 +218,9 @@ impl Install {
             }
         };
         record.install_epoch = state.epoch;
-        self.keep_committed(&state.committed)?;
+        if self.detached.is_none() {
+            self.keep_committed(&state.committed)?;
+        }
         self.write_node(node, &record)?;
         Ok((record, adopted))
     }

@@ -23,6 +23,17 @@ pub enum ToLauncher {
     Stopping,
     /// Please try this version.
     Try(TryRequest),
+    /// A trial that is due cannot be begun again.
+    GiveUp(GiveUp),
+}
+
+/// Why a trial that is due will not come about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveUp {
+    /// The trial.
+    pub id: String,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// A staged and probed candidate that the launcher is asked to try.
@@ -139,6 +150,7 @@ impl ToLauncher {
             Self::Status(text) => format!("STATUS={}", text.replace('\n', " ")),
             Self::Stopping => "STOPPING=1".to_owned(),
             Self::Try(request) => format!("X_TRY={}", json(request)),
+            Self::GiveUp(trial) => format!("X_GIVE_UP={}", json(trial)),
         }
         .into_bytes()
     }
@@ -153,6 +165,7 @@ impl ToLauncher {
                 "STATUS" => Some(Self::Status(value.chars().filter(|c| !c.is_control()).take(200).collect())),
                 "STOPPING" if value == "1" => Some(Self::Stopping),
                 "X_TRY" => serde_json::from_str(value).ok().map(Self::Try),
+                "X_GIVE_UP" => serde_json::from_str(value).ok().map(Self::GiveUp),
                 _ => None,
             })
             .collect()

@@ -59,7 +59,7 @@ pub enum LauncherError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// A system call that always works did not.
-    #[error("the launcher cannot work here: {0}")]
+    #[error("the launcher cannot work on this system: {0}. The node does not run; look at the limits of its service")]
     System(#[from] io::Error),
 }
 

@@ -6,14 +6,16 @@ use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
 use super::setup::{LauncherError, Setup};
 use super::worker::Worker;
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
-use crate::sys::{Arrived, Lock, Moment, Signals, become_subreaper, notify_service_manager, reap, wait_readable};
+use crate::sys::{
+    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, notify_service_manager, reap,
+    wait_readable,
+};
 
 /// A node's launcher at work.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub(super) setup: Setup,
-    /// `None`: this user cannot replace the committed binary, so the node only tells of upgrades.
-    pub(super) install: Option<Install>,
+    pub(super) install: Install,
     pub(super) record: NodeRecord,
     pub(super) own: Binary,
     pub(super) lock: Lock,
@@ -57,19 +59,12 @@ impl Supervisor {
             return Err(LauncherError::Running { node: setup.node, folder: setup.data.path().to_owned() });
         };
         let own = own_binary()?;
-        let as_committed = Installed { version: setup.version.clone(), digest: own.digest() };
-        let (install, record) = match Install::open(&setup.committed, &setup.product) {
-            Ok(install) => {
-                let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
-                report(&record, &adopted);
-                (Some(install), record)
-            }
-            Err(error @ InstallError::Unsupported { .. }) => {
-                tracing::warn!(event = "upgrades_unsupported", %error);
-                (None, NodeRecord::new(as_committed, 0))
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let install = Install::open_or_detached(&setup.committed, &setup.product, &setup.data)?;
+        if let Some(reason) = install.why_detached() {
+            tracing::warn!(event = "upgrades_unsupported", reason, "the node runs, and only tells of releases");
+        }
+        let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
+        report(&record, &adopted);
         let listeners = setup.listen()?;
         let mut supervisor = Self::new(setup, install, record, own, lock, listeners, signals);
         supervisor.recover_trial();
@@ -84,7 +79,7 @@ impl Supervisor {
         let record = install.node(&setup.node)?.ok_or_else(missing)?;
         let own = own_binary()?;
         let handoff = setup.trial.handoff;
-        let mut supervisor = Self::new(setup, Some(install), record, own, baton.lock, baton.listeners, signals);
+        let mut supervisor = Self::new(setup, install, record, own, baton.lock, baton.listeners, signals);
         match baton.worker {
             Some(worker) if supervisor.record.trial.is_some() => {
                 tracing::info!(event = "launcher_took_over", version = %supervisor.setup.version, worker = worker.pid.as_raw());
@@ -92,6 +87,7 @@ impl Supervisor {
                 supervisor.candidate = Some((worker, Moment::now().after(handoff)));
             }
             worker => {
+                end_myself_after(None);
                 supervisor.active = worker;
                 if supervisor.active.is_none() {
                     supervisor.start_running();
@@ -103,7 +99,7 @@ impl Supervisor {
 
     fn new(
         setup: Setup,
-        install: Option<Install>,
+        install: Install,
         record: NodeRecord,
         own: Binary,
         lock: Lock,
@@ -172,11 +168,15 @@ impl Supervisor {
         self.active.iter_mut().chain(candidate).chain(self.leaving.iter_mut().map(|(worker, _)| worker))
     }
 
+    /// The pids of all workers that are not reaped yet.
+    pub(super) fn children(&self) -> Vec<ChildPid> {
+        self.workers().map(|worker| worker.pid).collect()
+    }
+
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
         let watchdog = self.setup.trial.watchdog;
         let start = self.setup.trial.start;
-        let active =
-            self.active.iter().map(move |worker| worker.heard.after(if worker.ready { watchdog } else { start }));
+        let active = self.active.iter().map(move |worker| worker.patience(start, watchdog));
         let candidate = self.candidate.iter().flat_map(move |(worker, deadline)| {
             [Some(*deadline), worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
@@ -224,22 +224,16 @@ impl Supervisor {
                 }
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
-            ToLauncher::Try(request) => {
-                let reply = self.begin_trial(request);
-                tracing::info!(event = "trial_requested", answer = ?reply);
-                // The reply goes to whoever asked, also when it is on its way out already.
-                let asked = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker));
-                if let Some(worker) = asked {
-                    worker.tell(&ToWorker::TryReply(reply));
-                }
-            }
+            ToLauncher::Try(request) => self.try_candidate(request),
+            ToLauncher::GiveUp(trial) => self.give_up(&trial),
             ToLauncher::Watchdog | ToLauncher::Stopping => {}
         }
     }
 
     fn active_ended(&mut self, how: &str) {
+        let children = self.children();
         let Some(worker) = self.active.take() else { return };
-        worker.kill();
+        worker.kill(&children);
         if self.stopping {
             return;
         }
@@ -259,13 +253,17 @@ impl Supervisor {
     pub(super) fn start_running(&mut self) {
         self.restart.due = None;
         let running = self.record.running.clone();
-        let chosen = match self.install.as_ref().map(|install| install.open_version(&running)) {
-            Some(Ok(binary)) => Ok((running, binary)),
-            other => {
-                if let Some(Err(error)) = other {
+        let own =
+            || own_binary().map(|own| (Installed { version: self.setup.version.clone(), digest: own.digest() }, own));
+        let chosen = if self.install.why_detached().is_some() {
+            own()
+        } else {
+            match self.install.open_version(&running) {
+                Ok(binary) => Ok((running, binary)),
+                Err(error) => {
                     tracing::error!(event = "version_unusable", version = %running.version, %error, "runs the committed binary instead");
+                    own()
                 }
-                own_binary().map(|own| (Installed { version: self.setup.version.clone(), digest: own.digest() }, own))
             }
         };
         let started = chosen
@@ -302,10 +300,11 @@ impl Supervisor {
         if self.restart.due.is_some_and(|due| due <= now) && self.active.is_none() && !self.stopping {
             self.start_running();
         }
+        let children = self.children();
         for (worker, deadline) in &self.leaving {
             if *deadline <= now {
                 tracing::warn!(event = "worker_killed", pid = worker.pid.as_raw(), "it did not leave in time");
-                worker.kill();
+                worker.kill(&children);
             }
         }
         // A killed worker stays until it is reaped, but is not killed at every turn.
@@ -316,8 +315,8 @@ impl Supervisor {
         }
         let (start, watchdog) = (self.setup.trial.start, self.setup.trial.watchdog);
         if let Some(worker) = &self.active {
-            let (patience, how) = if worker.ready { (watchdog, "watchdog silence") } else { (start, "never ready") };
-            if worker.heard.after(patience) <= now {
+            let how = if worker.ready { "watchdog silence" } else { "never ready" };
+            if worker.patience(start, watchdog) <= now {
                 self.active_ended(how);
             }
         }
@@ -333,12 +332,14 @@ impl Supervisor {
     /// An operator, or the service manager, wants the node to stop. Never held against a release.
     fn stop(&mut self) {
         if self.stopping {
+            let children = self.children();
             for worker in self.workers() {
-                worker.kill();
+                worker.kill(&children);
             }
             return;
         }
         self.stopping = true;
+        end_myself_after(None);
         self.restart.due = None;
         tracing::info!(event = "node_stopping");
         notify_service_manager("STOPPING=1");
@@ -355,8 +356,7 @@ impl Supervisor {
 
     /// Puts the record on disk. `false`, and said, when that failed.
     pub(super) fn save(&self) -> bool {
-        let Some(install) = &self.install else { return true };
-        match install.write_node(&self.setup.node, &self.record) {
+        match self.install.write_node(&self.setup.node, &self.record) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(event = "record_not_written", %error);

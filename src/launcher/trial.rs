@@ -1,7 +1,7 @@
 //! The trial: the state machine whose states are [`Progress`] and whose edges are the methods here.
 //!
 //! ```text
-//!            begin_trial            READY               probation over       taken over, proved
+//!            try_candidate          READY               probation over       taken over, proved
 //!  (Pending) ───────────▶ Starting ───────▶ Probation ────────────────▶ Handoff ───────────▶ commit
 //!      ▲                     │                  │                          │                   │
 //!      └── set_trial_aside ──┴──────────────────┴── fail: back to the version before ──────────┘
@@ -12,13 +12,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::handoff::Baton;
-use super::protocol::{ToLauncher, ToWorker, TryReply, TryRequest};
+use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{CommitError, Install, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
-use crate::sys::{Exit, Moment};
+use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::sys::{Exit, Moment, end_myself_after};
 
 /// Beyond the steps themselves, before a lease ends by itself.
 const LEASE_MARGIN: Duration = Duration::from_mins(1);
+
+/// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
+const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
 
 /// How a candidate failed: a stable word, and a sentence.
 struct Failure {
@@ -40,7 +43,8 @@ impl Failure {
 impl Supervisor {
     /// At a start: what became of a trial that was under way when the launcher before ended.
     pub(super) fn recover_trial(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending {
             return;
         }
@@ -52,7 +56,7 @@ impl Supervisor {
             // The swap was done, and only the note of it is missing.
             self.record_success(&trial);
         } else if trial.tries_left == 0 {
-            let detail = format!("cut short {} times, last at {:?}", self.setup.trial.tries, trial.progress);
+            let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
             self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
         } else if let Some(trial) = &mut self.record.trial {
             tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
@@ -62,52 +66,78 @@ impl Supervisor {
         self.save();
     }
 
-    /// A worker asks to have a staged candidate tried.
-    pub(super) fn begin_trial(&mut self, request: TryRequest) -> TryReply {
+    /// A worker asks to have a staged candidate tried. It hears the answer before anything can fail.
+    pub(super) fn try_candidate(&mut self, request: TryRequest) {
+        let id = request.id.clone();
+        match self.admit(request) {
+            Err(reply) => self.answer(reply),
+            Ok((candidate, binary)) => {
+                self.answer(TryReply::Accepted { id });
+                let deadline = Moment::now().after(self.setup.trial.start);
+                match self.start_worker(&candidate, &binary, true) {
+                    Ok(worker) => self.candidate = Some((worker, deadline)),
+                    Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+                }
+            }
+        }
+    }
+
+    /// Tells whoever asked, also when it is on its way out already.
+    fn answer(&self, reply: TryReply) {
+        tracing::info!(event = "trial_requested", answer = ?reply);
+        if let Some(worker) = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker)) {
+            worker.tell(&ToWorker::TryReply(reply));
+        }
+    }
+
+    /// Everything before the first step, the note of which is on disk then: one try is spent.
+    fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
         let TryRequest { id, candidate, purpose } = request;
         let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
         if self.is_stopping() || self.candidate.is_some() || under_way {
-            return TryReply::Busy { id };
+            return Err(TryReply::Busy { id });
         }
-        let Some(install) = self.install.clone() else {
-            return TryReply::Refused { id, reason: "this install cannot upgrade itself".to_owned() };
-        };
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
-        let binary = match install.open_version(&candidate) {
-            Ok(binary) => binary,
-            Err(error) => return refused(error.to_string()),
-        };
+        if let Some(reason) = self.install.why_detached() {
+            return Err(refused(reason.to_owned()));
+        }
+        let binary = self.install.open_version(&candidate).map_err(|error| refused(error.to_string()))?;
         let steps = &self.setup.trial;
         let span = steps.start + steps.probation + steps.handoff + steps.drain + LEASE_MARGIN;
-        let epoch = match install.acquire_lease(&self.setup.node, &candidate, span) {
-            Ok(LeaseOutcome::Mine(epoch)) => epoch,
-            Ok(LeaseOutcome::Held { by, remaining, .. }) => {
-                return TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 };
+        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
+        let epoch = match lease.map_err(|error| refused(error.to_string()))? {
+            LeaseOutcome::Mine(epoch) => epoch,
+            LeaseOutcome::Held { by, remaining, .. } => {
+                return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }
-            Err(error) => return refused(error.to_string()),
         };
         let before = self.record.trial.take();
-        let tries = before.filter(|trial| trial.candidate == candidate).map_or(steps.tries.into(), |t| t.tries_left);
-        let start = Moment::now().after(steps.start);
+        let resumed = before.as_ref().filter(|trial| trial.candidate == candidate);
         self.record.trial = Some(Trial {
             id: id.clone(),
             candidate: candidate.clone(),
             purpose,
             progress: Progress::Starting,
-            tries_left: tries.saturating_sub(1),
+            tries_left: resumed.map_or(steps.tries.into(), |trial| trial.tries_left).saturating_sub(1),
             lease: Some(epoch),
-            since: Timestamp::now(),
+            since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
         });
         if !self.save() {
-            self.record.trial = None;
-            install.release_lease(epoch).ok();
-            return refused("the node's record cannot be written; nothing was started".to_owned());
+            self.record.trial = before;
+            self.install.release_lease(epoch).ok();
+            return Err(refused("the node's record cannot be written; nothing was started".to_owned()));
         }
-        match self.start_worker(&candidate, &binary, true) {
-            Ok(worker) => self.candidate = Some((worker, start)),
-            Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+        Ok((candidate, binary))
+    }
+
+    /// A trial that is due cannot be begun again: the release is gone, say. Then it is over.
+    pub(super) fn give_up(&mut self, GiveUp { id, reason }: &GiveUp) {
+        let Some(trial) = self.record.trial.clone() else { return };
+        if trial.progress == Progress::Pending && trial.id == *id {
+            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new());
+            self.save();
+            self.tell_verdict();
         }
-        TryReply::Accepted { id }
     }
 
     pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
@@ -143,12 +173,8 @@ impl Supervisor {
     /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
     fn probation(&self) -> Duration {
         let steps = &self.setup.trial;
-        let (Some(install), Some(trial)) = (&self.install, &self.record.trial) else { return steps.probation };
-        if proven_by_sibling(install, self, trial) {
-            steps.sibling_probation.min(steps.probation)
-        } else {
-            steps.probation
-        }
+        let Some(trial) = &self.record.trial else { return steps.probation };
+        if proven_by_sibling(self, trial) { steps.sibling_probation.min(steps.probation) } else { steps.probation }
     }
 
     pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
@@ -195,7 +221,8 @@ impl Supervisor {
 
     /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
     fn hand_off(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         if let Some(trial) = &mut self.record.trial {
             trial.progress = Progress::Handoff;
         }
@@ -216,7 +243,7 @@ impl Supervisor {
     }
 
     /// Becomes `binary`. Returns only on failure.
-    fn pass_baton(&mut self, binary: &crate::install::Binary) -> std::io::Error {
+    fn pass_baton(&mut self, binary: &Binary) -> std::io::Error {
         // The baton borrows nothing, so that it can be taken apart again when exec fails.
         let lock = match self.lock.try_clone() {
             Ok(lock) => lock,
@@ -229,14 +256,18 @@ impl Supervisor {
             lock,
             listeners: std::mem::take(&mut self.listeners),
         };
+        // A launcher that hangs before it can prove itself is ended, and the committed one started.
+        end_myself_after(Some(self.setup.trial.handoff + HANDOFF_MARGIN));
         let error = baton.pass(binary, &self.setup.args("run"));
+        end_myself_after(None);
         self.listeners = baton.listeners;
         self.candidate = baton.worker.zip(deadline);
         error
     }
 
     fn commit(&mut self) {
-        let (Some(install), Some(trial)) = (self.install.clone(), self.record.trial.clone()) else { return };
+        let install = self.install.clone();
+        let Some(trial) = self.record.trial.clone() else { return };
         let Some(epoch) = trial.lease else { return };
         match install.commit(&trial.candidate, epoch) {
             Ok(()) => {}
@@ -247,6 +278,7 @@ impl Supervisor {
                 return self.fail(&Failure::inconclusive("commit", error.to_string()));
             }
         }
+        end_myself_after(None);
         self.record_success(&trial);
         self.save();
         install.release_lease(epoch).ok();
@@ -258,10 +290,11 @@ impl Supervisor {
     /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
     fn fail(&mut self, failure: &Failure) {
         let Some(trial) = self.record.trial.clone() else { return };
+        let children = self.children();
         let output = match &mut self.candidate {
             None => String::new(),
             Some((worker, _)) => {
-                worker.kill();
+                worker.kill(&children);
                 worker.copy_output();
                 worker.tail.text()
             }
@@ -274,15 +307,17 @@ impl Supervisor {
 
     /// Kills what is left of the candidate and lets the version before serve.
     fn back_to_running(&mut self, failed: Option<&Trial>) {
+        end_myself_after(None);
+        let children = self.children();
         if let Some((worker, _)) = self.candidate.take() {
-            worker.kill();
+            worker.kill(&children);
             if worker.exit.is_none() {
                 // Kept until it is reaped.
                 self.leaving.push((worker, Moment::now().after(Duration::from_secs(1))));
             }
         }
-        if let (Some(install), Some(_)) = (&self.install, failed)
-            && let Err(error) = install.prune()
+        if failed.is_some()
+            && let Err(error) = self.install.prune()
         {
             tracing::warn!(event = "prune_failed", %error);
         }
@@ -298,14 +333,12 @@ impl Supervisor {
     }
 
     fn is_committed(&self) -> bool {
-        let committed = self.install.as_ref().and_then(|install| install.committed().ok().flatten());
-        committed.is_none_or(|committed| committed.digest == self.own.digest())
+        self.install.committed().ok().flatten().is_none_or(|committed| committed.digest == self.own.digest())
     }
 
     fn return_to_committed(&mut self) {
-        let Some(install) = self.install.clone() else { return };
-        let Ok(Some(committed)) = install.committed() else { return };
-        match install.open_version(&committed) {
+        let Ok(Some(committed)) = self.install.committed() else { return };
+        match self.install.open_version(&committed) {
             Ok(binary) => {
                 tracing::info!(event = "launcher_hands_back", version = %committed.version);
                 let error = self.pass_baton(&binary);
@@ -331,8 +364,8 @@ impl Supervisor {
 
     fn give_up_lease(&mut self) {
         let lease = self.record.trial.as_ref().and_then(|trial| trial.lease);
-        if let (Some(install), Some(epoch)) = (&self.install, lease)
-            && let Err(error) = install.release_lease(epoch)
+        if let Some(epoch) = lease
+            && let Err(error) = self.install.release_lease(epoch)
         {
             tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
         }
@@ -384,10 +417,10 @@ impl Supervisor {
     }
 }
 
-fn proven_by_sibling(install: &Install, supervisor: &Supervisor, trial: &Trial) -> bool {
+fn proven_by_sibling(supervisor: &Supervisor, trial: &Trial) -> bool {
     let believed = supervisor.setup.trial.sibling_verdict;
     let now = Timestamp::now();
-    install.nodes().unwrap_or_default().iter().any(|(node, record)| {
+    supervisor.install.nodes().unwrap_or_default().iter().any(|(node, record)| {
         *node != supervisor.setup.node
             && record.verdicts.iter().any(|verdict| {
                 verdict.kind == VerdictKind::Good

@@ -2,8 +2,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-
-use nix::sys::signal::Signal;
+use std::time::Duration;
 
 use super::protocol::{Hello, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
@@ -124,16 +123,21 @@ impl Worker {
         }
     }
 
+    /// Until when it must have said that it is ready, or given a further sign of life.
+    pub(super) fn patience(&self, start: Duration, watchdog: Duration) -> Moment {
+        if self.ready { self.heard.after(watchdog) } else { self.started.after(start) }
+    }
+
     /// Asks it to finish and leave.
     pub(super) fn ask_to_leave(&self) {
         self.tell(&ToWorker::Drain);
-        self.pid.signal(Signal::SIGTERM);
     }
 
-    /// Ends it now, with its process group and whatever escaped from that.
-    pub(super) fn kill(&self) {
+    /// Ends it now, with its process group and whatever escaped from that. `children` are all workers
+    /// of this launcher.
+    pub(super) fn kill(&self, children: &[ChildPid]) {
         self.pid.kill_group();
-        let strays = kill_marked(&self.marker);
+        let strays = kill_marked(&self.marker, children);
         tracing::debug!(event = "worker_killed", pid = self.pid.as_raw(), strays);
     }
 }

@@ -16,7 +16,7 @@ use crate::launcher::CONTROL_SOCKET;
 use crate::ledger::AttemptId;
 use crate::sys::PrivateDir;
 use crate::types::Version;
-use crate::upgrade::{Done, Found, Step, UpgradeError, Wait};
+use crate::upgrade::{Done, Found, Step, UpgradeError};
 
 /// What an operator asks of a running node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,10 +138,11 @@ impl Failure {
                 FailureKind::Source
             }
             UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
-            UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
-            UpgradeError::Install(crate::install::InstallError::Busy(_)) | UpgradeError::Launcher { .. } => {
-                FailureKind::Busy
-            }
+            UpgradeError::Unsupported { .. }
+            | UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
+            UpgradeError::Install(crate::install::InstallError::Busy(_))
+            | UpgradeError::SiblingTries { .. }
+            | UpgradeError::Launcher { .. } => FailureKind::Busy,
             _ => FailureKind::Unexpected,
         };
         Self { kind, reason: error.kind().to_owned(), message: error.to_string() }
@@ -171,12 +172,7 @@ impl Told {
             Found::UpToDate => Self::UpToDate { running: running.clone() },
             Found::Plan(plan) => Self::WouldGo { from: running.clone(), to: plan.version.clone() },
             Found::Waiting { version, until, because } => {
-                let because = match because {
-                    Wait::Gate(gate) => gate.to_string(),
-                    Wait::SiblingTries(node) => format!("node {node} of this host tries a version first"),
-                    Wait::SiblingFailed(node) => format!("node {node} of this host tried it, and it failed there"),
-                };
-                Self::Waiting { version: version.clone(), because, until: *until }
+                Self::Waiting { version: version.clone(), because: because.to_string(), until: *until }
             }
         }
     }
@@ -248,13 +244,13 @@ async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender
     let mut activity = site.state.watch();
     let (answer, mut answered) = oneshot::channel();
     if orders.send(Order { request, answer }).await.is_err() {
-        return send(&mut write, &Event::Failed(Failure::busy("this node is stopping"))).await;
+        return send(&mut write, &Event::Failed(Failure::busy("this node is stopping; try again when it runs"))).await;
     }
     loop {
         tokio::select! {
             biased;
             event = &mut answered => {
-                let event = event.unwrap_or_else(|_| Event::Failed(Failure::busy("this node is stopping")));
+                let event = event.unwrap_or_else(|_| Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
                 return send(&mut write, &event).await;
             }
             changed = activity.changed() => {

@@ -73,7 +73,7 @@ impl Status {
             policy: engine.install.policy().ok(),
             source: engine.source.as_ref().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
-            can_upgrade: true,
+            can_upgrade: engine.install.why_detached().is_none(),
             last_check: checks.last,
             next_check: checks.next,
         }

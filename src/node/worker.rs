@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,8 +18,9 @@ use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::Cache;
 use crate::config::Settings;
+use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
-use crate::launcher::{Listener, ToLauncher};
+use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
@@ -47,10 +49,10 @@ pub enum WorkerError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// A part of the worker failed.
-    #[error("the worker cannot go on: {0}")]
+    #[error("the worker cannot go on: {0}. Its launcher starts it again")]
     Io(#[from] std::io::Error),
     /// The job ended by itself.
-    #[error("the node's job ended: {0}")]
+    #[error("the node's job ended: {0}. Its launcher starts it again")]
     Job(String),
 }
 
@@ -67,7 +69,8 @@ pub fn run(app: &App, settings: Settings, options: Vec<OsString>) -> Result<(), 
     outcome
 }
 
-/// The engine of an upgrade, opened from the settings. Also used by the command line, where no node runs.
+/// The engine of an upgrade, opened from the settings. Also used by the command line where no node
+/// runs: then `running` is `None`, and the caller holds the node's lock.
 pub fn engine(
     app: &App,
     settings: Settings,
@@ -78,17 +81,14 @@ pub fn engine(
     let product = app.product()?;
     let data = PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?;
     let ledger = Ledger::open(&data, Timestamp::now())?;
-    let install = Install::open(committed, &product)?;
+    let install = Install::open_or_detached(committed, &product, &data)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
     let source = source(&settings, shared)?.map(Arc::new);
     let running = match running {
         Some(running) => running,
-        None => match install.node(&settings.node)? {
-            Some(record) => record.running,
-            None => install.adopt(&settings.node, &app.version()?)?.0.running,
-        },
+        None => install.adopt(&settings.node, &app.version()?)?.0.running,
     };
     Ok(Engine {
         product,
@@ -114,6 +114,8 @@ struct Worker {
     link: Link,
     /// The upgrade under way, and who waits for its answer.
     running: Option<JoinHandle<Result<Done, UpgradeError>>>,
+    /// The trial that is being begun again.
+    resumed: Option<String>,
     asked: Option<tokio::sync::oneshot::Sender<Event>>,
     next: Instant,
 }
@@ -126,6 +128,8 @@ impl Worker {
         let ready = Arc::new(Notify::new());
         let mut job = tokio::spawn((app.job)(JobContext { ready: ready.clone(), active, stopping: stopping.clone() }));
 
+        // Whoever signals a worker by hand wants it to leave in order.
+        let mut terminate = signal(SignalKind::terminate())?;
         let mut pulse = tokio::time::interval((settings.trial.watchdog / 4).max(Duration::from_millis(50)));
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let opened = {
@@ -138,12 +142,16 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker = Self { engine, state, link, running: None, asked: None, next: Instant::now() };
+        let mut worker = Self { engine, state, link, running: None, resumed: None, asked: None, next: Instant::now() };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
             ended = &mut job => return Err(job_ended(ended)),
-            order = wait_for_leave(&mut orders) => return Ok(order),
+            () = wait_for_leave(&mut orders) => return Ok(()),
+            _ = terminate.recv() => {
+                worker.link.tell(&ToLauncher::Stopping);
+                return Ok(());
+            }
         }
         let (requests, mut asked) = mpsc::channel::<Asked>(8);
         let mut listeners = Some(listeners);
@@ -162,9 +170,9 @@ impl Worker {
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
                             });
                         }
-                        worker.activated(hello.on_trial).await?;
+                        worker.activated(hello.on_trial).await;
                     }
-                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await?,
+                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
                     Some(Order::Drain) => break,
                     Some(Order::Alone) | None => {
@@ -172,6 +180,7 @@ impl Worker {
                         return Ok(());
                     }
                 },
+                _ = terminate.recv() => break,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look(),
                 done = finished(&mut worker.running) => worker.settle(done),
@@ -180,7 +189,7 @@ impl Worker {
         }
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
-        worker.answer(Event::Failed(Failure::busy("this node is stopping")));
+        worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
         stop.send_replace(true);
         let leave = async {
             for server in servers {
@@ -193,15 +202,15 @@ impl Worker {
     }
 
     /// From here on this worker serves, polls and cleans up.
-    async fn activated(&mut self, on_trial: bool) -> Result<(), WorkerError> {
+    async fn activated(&mut self, on_trial: bool) {
         self.state.set(if on_trial { Activity::OnTrial } else { Activity::Idle });
         self.link.tell(&ToLauncher::Status(format!("serves, version {}", self.engine.running.version)));
         if on_trial {
             // A candidate looks for nothing: its verdict comes first.
             self.next = Instant::now() + Duration::from_hours(24);
-            return Ok(());
+            return;
         }
-        let record = self.catch_up().await?;
+        let record = self.catch_up().await;
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending => {
                 self.start(Work::Resume(trial));
@@ -212,11 +221,11 @@ impl Worker {
                 Instant::now() + self.engine.settings.poll.interval.min(Duration::from_secs(10)).mul_f64(random() / 2.0)
             }
         };
-        Ok(())
     }
 
-    /// Takes over what was found out while no worker of this version listened.
-    async fn catch_up(&self) -> Result<Option<NodeRecord>, WorkerError> {
+    /// Takes over what was found out while no worker of this version listened. A full disk, say,
+    /// costs the note of it for now, and never the node: the record keeps its verdicts.
+    async fn catch_up(&self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
         let caught_up = tokio::task::spawn_blocking(move || -> Result<_, WorkerError> {
             let record = engine.install.node(&engine.node)?;
@@ -229,15 +238,15 @@ impl Worker {
             }
             Ok(record)
         });
-        caught_up.await.map_err(std::io::Error::other)?
+        let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
+        outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
     }
 
-    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) -> Result<(), WorkerError> {
+    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
-        self.catch_up().await?;
+        self.catch_up().await;
         self.next = self.next_look();
-        Ok(())
     }
 
     fn next_look(&self) -> Instant {
@@ -264,6 +273,10 @@ impl Worker {
 
     fn start(&mut self, work: Work) {
         self.state.counters.add("exuvia_upgrade_checks_total", "");
+        self.resumed = match &work {
+            Work::Resume(trial) => Some(trial.id.clone()),
+            _ => None,
+        };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
         let observer: Observer = Arc::new(move |step| state.set(Activity::Upgrading(step)));
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
@@ -307,7 +320,8 @@ impl Worker {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let event = match engine.find(Some(&request), from.as_deref(), Timestamp::now(), &observer).await {
+            let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+            let event = match engine.find(Some(&request), bundle, freshness, Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };
@@ -318,11 +332,22 @@ impl Worker {
     /// An upgrade ended, or was handed to the launcher.
     fn settle(&mut self, done: Result<Done, UpgradeError>) {
         self.running = None;
+        if let Some(id) = self.resumed.take() {
+            match &done {
+                Ok(Done::OnTrial { .. } | Done::Nothing(Found::Waiting { .. })) => {}
+                Err(error) if error.is_passing() => {}
+                Ok(Done::Nothing(_)) => {
+                    let reason = "nothing is left to do".to_owned();
+                    self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason }));
+                }
+                Err(error) => self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason: error.to_string() })),
+            }
+        }
         let running = &self.engine.running.version;
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),
             Ok(Done::Nothing(Found::Waiting { version, until, because })) => {
-                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because:?}"))
+                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because}"))
             }
             Ok(Done::Nothing(_)) => ("up-to-date".to_owned(), format!("{running} is the newest for this node")),
             Err(error) => (error.kind().to_owned(), error.to_string()),

@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("it is a {0}, not a regular file; remove it")]
     NotRegular(&'static str),
     /// Not a folder.
-    #[error("it is not a folder")]
+    #[error("it is not a folder; move it away")]
     NotADirectory,
     /// Owned by somebody else.
     #[error("it belongs to user id {owner}, and this process runs as user id {ours}; run as its owner, or chown it")]
@@ -89,6 +89,14 @@ impl SysError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether this process or system has run out of handles or memory: says nothing about the file.
+    #[must_use]
+    pub fn is_exhaustion(&self) -> bool {
+        use rustix::io::Errno;
+        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| exhausted.contains(&code)))
     }
 
     /// Whether something of that name was already there.

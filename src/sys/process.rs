@@ -168,7 +168,7 @@ pub fn run_bounded(program: &Program<'_>, patience: Duration, limit: u64) -> io:
         group.kill_group();
     }
     for (name, value) in program.env {
-        let _ = kill_marked(&format!("{name}={}", value.to_string_lossy()));
+        let _ = kill_marked(&format!("{name}={}", value.to_string_lossy()), &[]);
     }
     child.wait()?;
     let kept = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
@@ -255,16 +255,25 @@ pub fn forbid_dumping() -> io::Result<()> {
 
 /// Kills every process whose environment says that it descends from the process marked `marker`
 /// (`NAME=value`): also those that left its process group and session. Returns how many.
+///
+/// A process that may not be looked into hides its environment. One of those is taken for marked
+/// when it is an orphan that this process inherited (see [`become_subreaper`]): a child, and none of
+/// `children`, whom this process started itself.
 #[must_use]
-pub fn kill_marked(marker: &str) -> usize {
+pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
     let mut killed = HashSet::new();
     // A process may fork while we look: look until a round finds nothing new, at most a few rounds.
     for _ in 0..8 {
         let before = killed.len();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let bears_it = fs::read(entry.path().join("environ"))
-                .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes()));
+            let bears_it = match fs::read(entry.path().join("environ")) {
+                Ok(environ) => environ.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes()),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    is_child(pid) && !children.iter().any(|child| child.as_raw() == pid)
+                }
+                Err(_) => false,
+            };
             if bears_it && let Some(pid) = Pid::from_raw(pid) {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
                 killed.insert(pid);
@@ -276,6 +285,27 @@ pub fn kill_marked(marker: &str) -> usize {
         std::thread::sleep(Duration::from_millis(5));
     }
     killed.len()
+}
+
+/// Whether this process is the parent of `pid`: the fourth field of its `stat`, after the name in brackets.
+fn is_child(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+    parent == Some(std::process::id())
+}
+
+/// Has the kernel end this process after `span` (in whole seconds, rounded up), unless it is called
+/// again before. Holds across exec: a program that does not get as far as to call it is ended.
+pub fn end_myself_after(span: Option<Duration>) {
+    match span {
+        Some(span) => {
+            let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+            nix::unistd::alarm::set(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
+        }
+        None => {
+            nix::unistd::alarm::cancel();
+        }
+    }
 }
 
 /// The signals that a launcher lives by, blocked and read from a descriptor: none is lost, not even

@@ -14,11 +14,13 @@ use super::probe::ProbeError;
 pub enum UpgradeError {
     /// There is no source to ask.
     #[error(
-        "no release source is configured; set `source.listing` to the URL of a releases.json or to a folder, or `source.github` to a repository; or carry a bundle here and name it with `upgrade --from`"
+        "no release source is configured, so nothing was looked for; set `source.listing` to the URL of a releases.json, \
+         or to the folder that holds it, or `source.github` to a repository; or carry a bundle here and name it with \
+         `upgrade --from`"
     )]
     NoSource,
     /// The source could not be asked, or its answer could not be used.
-    #[error("cannot get releases: {0}")]
+    #[error("nothing new could be fetched: {0}. What runs is untouched; a running node tries again at its next look")]
     Fetch(#[from] FetchError),
     /// A trial cannot be begun again: its archive is gone.
     #[error(
@@ -29,7 +31,7 @@ pub enum UpgradeError {
         version: Version,
     },
     /// The release has nothing for this target.
-    #[error("cannot use release {version}: {source}")]
+    #[error("cannot use release {version}: {source}. What runs is untouched")]
     Asset {
         /// The release.
         version: Version,
@@ -41,7 +43,8 @@ pub enum UpgradeError {
     Refused(#[from] Refusal),
     /// The signature file is none.
     #[error(
-        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole"
+        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole; \
+         what runs is untouched"
     )]
     SignatureFile {
         /// The release.
@@ -50,7 +53,7 @@ pub enum UpgradeError {
         source: SignatureLength,
     },
     /// The archive did not verify, or does not hold what it must.
-    #[error("cannot install {id}: {source}")]
+    #[error("cannot install {id}: {source}. What runs is untouched")]
     Archive {
         /// The release.
         id: Box<ReleaseId>,
@@ -58,15 +61,33 @@ pub enum UpgradeError {
         source: ArchiveError,
     },
     /// The candidate did not survive its probe.
-    #[error("cannot install {id}: {source}")]
+    #[error("cannot install {id}: {source}. It was not tried, and what runs is untouched; `history` keeps the reason")]
     Probe {
         /// The release.
         id: Box<ReleaseId>,
         /// Why.
         source: ProbeError,
     },
+    /// A sibling is trying a version, and an operator asked for one here.
+    #[error(
+        "node {by} of this host tries a version just now, and only one at a time may; ask again when its verdict is in: see `status --node {by}`"
+    )]
+    SiblingTries {
+        /// The sibling.
+        by: crate::types::NodeName,
+        /// What was asked for.
+        version: Version,
+    },
+    /// This install cannot upgrade itself; the node only tells of releases.
+    #[error("{version} is available, but {reason}")]
+    Unsupported {
+        /// What there is.
+        version: Version,
+        /// Why it is not taken.
+        reason: String,
+    },
     /// The launcher could not begin the trial.
-    #[error("the trial of {version} could not begin: {reason}")]
+    #[error("the trial of {version} could not begin: {reason}. What runs is untouched; see `status`, and try again")]
     Launcher {
         /// The version.
         version: Version,
@@ -74,7 +95,11 @@ pub enum UpgradeError {
         reason: String,
     },
     /// There is no version to go back to.
-    #[error("this node has no version {} to go back to; `history` shows what it ran", version.as_ref().map_or("before this one".to_owned(), ToString::to_string))]
+    #[error(
+        "this node keeps no version {} to go back to; `status` shows which one it keeps, and \
+         `upgrade --version X --allow-downgrade` fetches another",
+        version.as_ref().map_or("before this one".to_owned(), ToString::to_string)
+    )]
     NothingToGoBackTo {
         /// The one that was asked for.
         version: Option<Version>,
@@ -89,7 +114,7 @@ pub enum UpgradeError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// A task of this process ended early.
-    #[error("the upgrade was cut short: {0}")]
+    #[error("the upgrade was cut short: {0}. What runs is untouched; try again, and look into the log")]
     CutShort(#[from] tokio::task::JoinError),
 }
 
@@ -108,6 +133,8 @@ impl UpgradeError {
             Self::Archive { .. } => "archive",
             Self::Probe { .. } => "probe",
             Self::Launcher { .. } => "launcher",
+            Self::SiblingTries { .. } => "busy",
+            Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
             Self::Install(InstallError::Unsupported { .. }) => "unsupported",
             Self::Install(_) => "install",
@@ -121,6 +148,12 @@ impl UpgradeError {
     #[must_use]
     pub fn blames_release(&self) -> bool {
         matches!(self, Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. })
+    }
+
+    /// Whether the same work may go better later, without anybody's doing.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. }) || self.is_storage()
     }
 
     /// Whether something that claimed to be a release did not verify.

@@ -8,17 +8,22 @@ use jiff::Timestamp;
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::stage::blocking;
+use super::verdicts::attempt_of;
 use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
+use crate::install::Trial;
 use crate::rollout::Available;
 use crate::types::Version;
+
+/// The event of an attempt that names the bundle it came from.
+pub(super) const BUNDLE_EVENT: &str = "bundle";
 
 /// What is on offer.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
-    /// `None` where nobody could be asked, for a trial that goes on from the cache.
+    /// `None` where nobody needs to be asked, for a trial that goes on from the cache.
     pub(super) source: Option<Arc<ReleaseSource>>,
     pub(super) listing: Listing,
-    /// The version whose trial goes on; on offer whatever the source says by now.
+    /// The version whose trial goes on, on offer although nobody lists it.
     pub(super) resumed: Option<Version>,
 }
 
@@ -38,6 +43,26 @@ impl Offer {
         };
         let listing = source.releases(freshness, now).await?;
         Ok(Self { source: Some(source), listing, resumed: None })
+    }
+
+    /// Asks again for a trial that was cut short. One that came from a bundle needs nobody who offers
+    /// it: its archive is in the cache, and its signature decides as ever.
+    pub(super) async fn again(
+        engine: &Engine,
+        trial: &Trial,
+        freshness: Freshness,
+        now: Timestamp,
+        observer: &Observer,
+    ) -> Result<Self, UpgradeError> {
+        let bundle = bundle_of(engine, trial)?;
+        let asked = Self::ask(engine, bundle.as_deref(), freshness, now, observer).await;
+        match asked {
+            Err(error) if bundle.is_some() => {
+                tracing::info!(event = "bundle_gone", %error, "going on from the cache");
+                Ok(Self { resumed: Some(trial.candidate.version.clone()), ..Self::default() })
+            }
+            asked => asked,
+        }
     }
 
     /// The release of that version, if it is offered.
@@ -61,6 +86,12 @@ impl Offer {
         }
         available
     }
+}
+
+fn bundle_of(engine: &Engine, trial: &Trial) -> Result<Option<PathBuf>, UpgradeError> {
+    let Some(attempt) = attempt_of(&trial.id) else { return Ok(None) };
+    let Some((_, events)) = engine.ledger.attempt(attempt)? else { return Ok(None) };
+    Ok(events.into_iter().find(|event| event.name == BUNDLE_EVENT).map(|event| event.detail.into()))
 }
 
 async fn open(path: PathBuf) -> Result<Arc<ReleaseSource>, UpgradeError> {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
-use super::offer::Offer;
+use super::offer::{BUNDLE_EVENT, Offer};
 use super::probe::probe;
 use super::stage::{blocking, stage};
 use super::verdicts::{kind, trial_id};
@@ -68,6 +68,18 @@ pub enum Wait {
     SiblingFailed(NodeName),
 }
 
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gate(gate) => gate.fmt(f),
+            Self::SiblingTries(node) => write!(f, "node {node} of this host tries a version first"),
+            Self::SiblingFailed(node) => {
+                write!(f, "node {node} of this host tried it, and it failed there; `upgrade` does not wait for that")
+            }
+        }
+    }
+}
+
 /// How far an upgrade came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
@@ -94,10 +106,11 @@ impl Engine {
         self: &Arc<Self>,
         request: Option<&Request>,
         bundle: Option<&Path>,
+        freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
-        let offer = Offer::ask(self, bundle, freshness(request), now, observer).await?;
+        let offer = Offer::ask(self, bundle, freshness, now, observer).await?;
         Ok((self.judge(&offer, request, now)?, offer.listing))
     }
 
@@ -165,6 +178,10 @@ impl Engine {
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
+        let freshness = match work {
+            Work::Upgrade(_) | Work::UpgradeFrom { .. } => Freshness::Unconditional,
+            _ => Freshness::Shared,
+        };
         let mut bundle = None;
         let (request, trial) = match work {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
@@ -183,22 +200,37 @@ impl Engine {
                 (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
             }
         };
-        let offer = match Offer::ask(self, bundle.as_deref(), freshness(request.as_ref()), now, observer).await {
-            Err(error) if trial.is_some() => {
-                // It may have come from a bundle, or its server may be away: the cache has it.
-                tracing::info!(event = "trial_without_source", %error);
-                Offer::default()
-            }
-            offer => offer?,
+        let offer = match trial.as_ref() {
+            Some(trial) => Offer::again(self, trial, freshness, now, observer).await?,
+            None => Offer::ask(self, bundle.as_deref(), freshness, now, observer).await?,
         };
-        let offer = Offer { resumed: trial.as_ref().map(|trial| trial.candidate.version.clone()), ..offer };
-        let found = self.judge(&offer, request.as_ref(), now)?;
-        let Found::Plan(plan) = found else { return Ok(Done::Nothing(found)) };
+        let (found, trial) = match self.judge(&offer, request.as_ref(), now) {
+            // Withdrawn, or against policy by now: that must not keep the node from what else there is.
+            Err(UpgradeError::Refused(_)) | Ok(Found::UpToDate) if trial.is_some() => {
+                (self.judge(&offer, None, now)?, None)
+            }
+            found => (found?, trial),
+        };
+        let plan = match found {
+            Found::Plan(plan) => plan,
+            Found::Waiting { version, because: Wait::SiblingTries(by), .. }
+                if freshness == Freshness::Unconditional =>
+            {
+                return Err(UpgradeError::SiblingTries { by, version });
+            }
+            found => return Ok(Done::Nothing(found)),
+        };
+        if let Some(reason) = self.install.why_detached() {
+            return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
+        }
         let purpose = match plan.direction {
             Direction::Up => Purpose::Upgrade,
             Direction::Down => Purpose::Downgrade,
         };
         let attempt = self.begin(&plan.version, purpose, trial.as_ref(), now)?;
+        if let Some(bundle) = bundle.as_deref().and_then(Path::to_str) {
+            self.ledger.event(attempt, BUNDLE_EVENT, bundle, now)?;
+        }
         let outcome = self.prepare(&offer, &plan.version, attempt, observer).await;
         let asked = match outcome {
             Ok(candidate) => self.hand_over(attempt, trial, candidate, purpose, launcher, observer).await,
@@ -216,7 +248,7 @@ impl Engine {
         observer: &Observer,
     ) -> Result<Installed, UpgradeError> {
         let (installed, origin) = stage(self, offer, version, observer).await?;
-        self.ledger.event(attempt, "staged", &format!("{installed}, from {origin:?}"), Timestamp::now())?;
+        self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
         let probed = blocking(move || {
@@ -332,9 +364,4 @@ impl Engine {
         self.ledger.finish(attempt, &ending, Timestamp::now())?;
         asked
     }
-}
-
-/// An operator's demand is not answered from what a sibling was told.
-fn freshness(request: Option<&Request>) -> Freshness {
-    if request.is_some() { Freshness::Unconditional } else { Freshness::Shared }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::Offer;
-use crate::archive::{Limits, StagedBinary, UntrustedArchive, VerifiedArchive};
+use crate::archive::{StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
@@ -26,6 +26,15 @@ const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 pub(super) enum Origin {
     Cache,
     Download,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cache => "from the cache",
+            Self::Download => "downloaded",
+        })
+    }
 }
 
 /// Makes a verified release executable, under its own name among the versions.
@@ -68,7 +77,7 @@ async fn look_up(
     observer(Step::Verifying { version: id.version.clone() });
     blocking(move || {
         let Some(cache) = &engine.cache else { return Ok(None) };
-        match cache.lookup(&id, &engine.keyring, engine.install.staging(), &limits(&engine)) {
+        match cache.lookup(&id, &engine.keyring, engine.install.staging(), &engine.settings.limits) {
             Ok(Lookup::Hit(archive)) => {
                 tracing::info!(event = "cache_hit", release = %id);
                 Ok(Some(archive))
@@ -204,7 +213,7 @@ async fn extract(
     blocking(move || {
         let version = archive.id().version.clone();
         let mut progress = |done| observer(Step::Extracting { version: version.clone(), done });
-        let extracted = archive.extract(engine.install.staging(), &limits(&engine), &mut progress);
+        let extracted = archive.extract(engine.install.staging(), &engine.settings.limits, &mut progress);
         match (extracted, &engine.cache, origin) {
             (Ok(staged), Some(cache), Origin::Download) => {
                 if let Err(error) = cache.store(&archive, &staged) {
@@ -238,10 +247,6 @@ async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed
         Ok(installed)
     })
     .await
-}
-
-fn limits(engine: &Engine) -> Limits {
-    Limits { archive: engine.settings.limits.archive, binary: engine.settings.limits.binary }
 }
 
 /// Runs what blocks on disk or processor where it holds up nobody.

@@ -564,6 +564,12 @@ fn a14_builds_with_different_keys_do_not_remove_each_others_entries() {
     site.hit(&id("1.2.0"));
     assert_eq!(files_below(&site.path("cache/entries")).len(), 2);
     assert_eq!(files_below(&site.path("cache/blobs")).len(), 1, "both name the same bytes");
+    // A build that pins both meets the bad one once, and then the good one.
+    site.plant_entry(&id("1.2.0"), ".tar.zst", &bytes, &noise(Signature::LEN, 2));
+    let both = keyring(&[&site.key, &newer]);
+    let look_both = || site.cache.lookup(&id("1.2.0"), &both, &site.staging, &site.limits).unwrap();
+    assert!(matches!(look_both(), Lookup::Rejected(_)));
+    assert!(matches!(look_both(), Lookup::Hit(archive) if archive.key_id() == newer.public().id()));
     // A rejection in one build leaves the other's entry, and the bytes that it names.
     site.plant_entry(&id("1.2.0"), ".tar.zst", &bytes, &noise(Signature::LEN, 3));
     assert!(not_signed(&site.rejected(&id("1.2.0"))));

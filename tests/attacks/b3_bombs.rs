@@ -1,7 +1,6 @@
 //! B3: archives that decompress to too much. All of them are signed: nothing else is ever decoded.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use exuvia::archive::{ContentError, Limits};
 use exuvia::types::ArchiveFormat::{TarGz, TarZst};
@@ -54,9 +53,7 @@ fn b3_endless_zeros_behind_the_binary_are_refused() {
     let site = Site::new();
     let binary = noise(1000, 1);
     let archive = endless(&release_tar("exuvia", &binary), &[0; 512], 512);
-    let begun = Instant::now();
     assert!(matches!(site.archive_refused(&archive, TarZst), ContentError::DataAfterTar));
-    assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
 #[test]

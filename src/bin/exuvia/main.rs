@@ -16,3 +16,13 @@ const APP: App =
 fn main() -> ExitCode {
     exuvia::cli::main(&APP)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_build_pins_at_least_two_different_keys() {
+        assert!(APP.keyring().expect("every pinned key can be read").keys().count() >= 2);
+    }
+}

@@ -1,0 +1,242 @@
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::host::processes;
+use super::wait_for;
+
+/// One node of a host: its configuration, and its launcher while it runs.
+pub struct Node {
+    host: PathBuf,
+    name: String,
+    port: u16,
+    launcher: Option<Child>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// It ended with that exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// It says this on either stream.
+    #[track_caller]
+    pub fn says(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words) || self.stderr.contains(words), "{words:?} is not in {self:#?}");
+        self
+    }
+
+    /// Its standard output as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+/// Runs a command to its end, as a user of this machine would whose settings do not interfere.
+pub fn run(command: &mut Command) -> Output {
+    let output = clean_env(command).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Output { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// The test's own environment must not configure nodes.
+fn clean_env(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if text.starts_with("EXUVIA_") || text.starts_with("NOTIFY") || text.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Node {
+    pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.host.join("bin/exuvia"));
+        command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
+        clean_env(&mut command);
+        command
+    }
+
+    /// Starts it as a service manager does: the committed binary, whatever that is by now.
+    pub fn start(&mut self) {
+        assert!(self.launcher.is_none(), "node {} runs", self.name);
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = self.command();
+        command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.launcher = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until the node answers over HTTP that it is ready.
+    pub fn wait_until_it_serves(&self) {
+        wait_for(|| format!("node {} serves\n{}", self.name, self.log()), || self.serves().then_some(()));
+    }
+
+    /// SIGTERM, and how the launcher ends.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut launcher = self.launcher.take().expect("the node runs");
+        kill_process(Pid::from_child(&launcher), Signal::TERM).unwrap();
+        let status = wait_for(|| format!("node {} stops\n{}", self.name, self.log()), || launcher.try_wait().unwrap());
+        wait_for(|| format!("its workers end: {:?}", self.pids()), || self.pids().is_empty().then_some(()));
+        status
+    }
+
+    /// SIGKILL to the launcher. Workers notice by themselves.
+    pub fn kill_launcher(&mut self) {
+        let mut launcher = self.launcher.take().expect("the node runs");
+        launcher.kill().unwrap();
+        launcher.wait().unwrap();
+    }
+
+    /// Waits until the launcher ends by itself.
+    pub fn wait_until_it_ends(&mut self) -> ExitStatus {
+        let mut launcher = self.launcher.take().expect("the node runs");
+        wait_for(|| format!("node {} ends\n{}", self.name, self.log()), || launcher.try_wait().unwrap())
+    }
+
+    /// The launcher's process id. It stays the same through every upgrade.
+    pub fn launcher_pid(&self) -> i32 {
+        self.launcher.as_ref().expect("the node runs").id().cast_signed()
+    }
+
+    /// Its processes that are workers.
+    pub fn worker_pids(&self) -> Vec<i32> {
+        let workers = self.processes().into_iter().filter(|(_, command)| command.trim_end().ends_with(" worker"));
+        workers.map(|(pid, _)| pid).collect()
+    }
+
+    /// Launcher and workers.
+    pub fn pids(&self) -> Vec<i32> {
+        let own = |command: &str| command.trim_end().ends_with(" worker") || command.trim_end().ends_with(" run");
+        self.processes().into_iter().filter(|(_, command)| own(command)).map(|(pid, _)| pid).collect()
+    }
+
+    fn processes(&self) -> Vec<(i32, String)> {
+        let needle = format!("{}/{}.toml", self.host.display(), self.name);
+        processes(&self.host).into_iter().filter(|(_, command)| command.contains(&needle)).collect()
+    }
+
+    /// Runs a verb for this node.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        run(self.command().args(args))
+    }
+
+    /// Starts a verb for this node and returns at once.
+    pub fn spawn_cli(&self, args: &[&str]) -> Child {
+        self.command().args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Answers `GET path`: the status and the body; `None` when nobody answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// Whether it says over HTTP that it is ready.
+    pub fn serves(&self) -> bool {
+        self.get("/readyz").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// What it tells about itself over HTTP.
+    pub fn status(&self) -> Option<Value> {
+        let (status, body) = self.get("/status")?;
+        (status == 200).then(|| serde_json::from_str(&body).unwrap())
+    }
+
+    /// Waits until its status is as wanted.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = None;
+        wait_for(
+            || format!("node {} is {what}; its log:\n{}", self.name, self.log()),
+            || {
+                last = self.status();
+                last.clone().filter(&wanted)
+            },
+        )
+    }
+
+    /// Waits until this version runs, is committed, and nothing is under way.
+    #[track_caller]
+    pub fn wait_until_it_runs(&self, version: &str) -> Value {
+        self.wait_for(&format!("at {version}"), |status| {
+            status["running"]["version"] == version
+                && status["launcher"] == version
+                && status["committed"]["version"] == version
+                && status["trial"].is_null()
+                && matches!(status["activity"]["activity"].as_str(), Some("idle" | "upgrading"))
+        })
+    }
+
+    /// The attempts in its history, the latest first.
+    #[track_caller]
+    pub fn history(&self) -> Vec<Value> {
+        self.cli(&["history", "--json"]).exits(0).json()["attempts"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the last attempt at that version has ended, and returns it.
+    #[track_caller]
+    pub fn wait_for_outcome(&self, version: &str) -> Value {
+        wait_for(
+            || format!("an attempt at {version} ends; the log:\n{}", self.log()),
+            || {
+                let attempts = self.history();
+                attempts.into_iter().find(|attempt| attempt["to"] == version && !attempt["outcome"].is_null())
+            },
+        )
+    }
+
+    /// Everything that its launchers and workers have written so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.host.join(format!("{}.log", self.name))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut launcher) = self.launcher.take() {
+            launcher.kill().ok();
+            launcher.wait().ok();
+        }
+        for (pid, _) in self.processes() {
+            if let Some(pid) = Pid::from_raw(pid) {
+                kill_process(pid, Signal::KILL).ok();
+            }
+        }
+    }
+}
