@@ -1,5 +1,7 @@
-//! Row A12, the token: where it goes, and that it goes nowhere else, whoever asks for it.
+//! Row A12, the token: where it goes, and that it goes nowhere else, whoever asks for it. And pages
+//! without end (row B2).
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -11,8 +13,11 @@ use crate::fetching::{CAP, SharedDir, Sink, now, settings};
 use crate::github::{GitHub, TOKEN, budget, send, vector};
 use crate::http_server::{Server, redirect, reply};
 
-fn bearer() -> Option<String> {
-    Some(format!("Bearer {TOKEN}"))
+/// What a request with the token holds.
+macro_rules! bearer {
+    () => {
+        Some(format!("Bearer {TOKEN}"))
+    };
 }
 
 async fn had(source: &GitHubReleases, asset: &Asset) -> Result<Vec<u8>, FetchError> {
@@ -30,7 +35,7 @@ async fn a12_a_token_goes_to_the_configured_api_and_to_nobody_else() {
     let asset = listing.releases[1].assets.iter().find(|asset| asset.size() == Some(26)).unwrap();
     had(&source, asset).await.unwrap();
     let [api, web, store] = github.tokens();
-    assert_eq!(api, [bearer(), bearer(), bearer()], "two pages and the file's redirect");
+    assert_eq!(api, [bearer!(), bearer!(), bearer!()], "two pages and the file's redirect");
     assert_eq!((web, store), (vec![], vec![None]), "the store is reached without it");
     // And without one, nobody is told anything.
     let source = github.source("/api/v3", false, &settings(), None);
@@ -52,7 +57,7 @@ async fn a12_a_token_never_follows_a_redirect_not_even_within_the_api() {
     });
     let listing = github.source("", true, &settings(), None).releases(Freshness::Shared, now()).await.unwrap();
     assert_eq!(listing.releases.len(), 3);
-    assert_eq!(github.tokens()[0], [bearer(), None]);
+    assert_eq!(github.tokens()[0], [bearer!(), None]);
 }
 
 #[tokio::test]
@@ -82,7 +87,7 @@ async fn a12_a_listing_that_leads_off_the_api_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a12_pages_that_never_end_are_left_after_the_tenth() {
+async fn b2_pages_that_never_end_are_left_after_the_tenth() {
     let github = GitHub::with("", |request, stream| {
         let next = format!("<http://{}/page?page=again>; rel=\"next\"", request.header("host").unwrap());
         send(stream, 200, &[("Link", next)], vector("releases-page-2.json").as_bytes());
@@ -167,8 +172,8 @@ async fn a12_a_token_is_in_no_error_and_in_no_log() {
         });
         let source = github.source("", true, &settings(), None);
         let error = source.releases(Freshness::Unconditional, now()).await.unwrap_err();
-        assert_eq!(github.tokens()[0][0], bearer());
-        said += &format!("{error} {error:?} {source:?}\n");
+        assert_eq!(github.tokens()[0][0], bearer!());
+        writeln!(said, "{error} {error:?} {source:?}").unwrap();
     }
     assert!(said.contains("Token(..)"));
     assert!(!said.contains("throwaway"), "{said}");

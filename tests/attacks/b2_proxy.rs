@@ -81,6 +81,9 @@ async fn is_done() -> bool {
     true
 }
 
+/// What a refusal must be.
+type Expected = fn(&AuthoritiesError) -> bool;
+
 fn pem(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
@@ -164,7 +167,6 @@ async fn b2_a_file_of_authorities_that_others_may_change_or_that_is_none_is_refu
     let good = certificates_for("127.0.0.1").authority;
     let loose = pem(folder.path(), "loose.pem", &good);
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o666)).unwrap();
-    type Expected = fn(&AuthoritiesError) -> bool;
     let cases: [(String, Expected); 4] = [
         (loose, |reason| matches!(reason, AuthoritiesError::Unreadable(error) if error.refusal().is_some())),
         (

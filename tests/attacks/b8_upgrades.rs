@@ -1,5 +1,5 @@
 //! Row B8, as a node meets it: whatever a server does, no release is vetoed, nothing is rolled back,
-//! and nothing is left behind. And what mirrors and bundles change about that.
+//! and nothing is left behind. And row B1, where a mirror or a bundle lies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,6 +97,9 @@ impl Node {
         assert_eq!((names("cache/entries"), names("cache/blobs")), (vec![], vec![]));
     }
 }
+
+/// How the address of an archive ends.
+const ARCHIVE: &str = ".tar.zst";
 
 type Answer = Box<dyn Fn(&mut TcpStream) + Send + Sync>;
 
@@ -208,7 +211,7 @@ async fn b8_a_wish_reaches_the_node_that_plans_its_next_look() {
 }
 
 #[tokio::test]
-async fn b8_a_mirror_that_lies_costs_one_download_and_the_next_one_serves() {
+async fn b1_a_mirror_that_lies_costs_one_download_and_the_next_one_serves() {
     let (root, version) = real_tree();
     let tree = root.path().join("tree");
     for lie in [".zst", ".sig"] {
@@ -235,12 +238,12 @@ async fn b8_a_mirror_that_lies_costs_one_download_and_the_next_one_serves() {
 }
 
 #[tokio::test]
-async fn b8_when_every_place_lies_nothing_is_installed_and_nothing_vetoed() {
+async fn b1_when_every_place_lies_nothing_is_installed_and_nothing_vetoed() {
     let root = small_tree();
     let lying = || {
         let tree = root.path().join("tree");
         Server::start(move |request, stream| {
-            if request.path.ends_with(".zst") {
+            if request.path.ends_with(ARCHIVE) {
                 let honest = fs::metadata(tree.join(request.path.trim_start_matches('/'))).unwrap().len();
                 reply(stream, 200, &[], &vec![b'x'; usize::try_from(honest).unwrap()]);
             } else {
@@ -254,7 +257,7 @@ async fn b8_when_every_place_lies_nothing_is_installed_and_nothing_vetoed() {
     assert!(error.is_verification() && !error.blames_release(), "{error}");
     node.is_as_before();
     for server in [&first, &second] {
-        assert_eq!(server.requests().iter().filter(|request| request.path.ends_with(".zst")).count(), 1);
+        assert_eq!(server.requests().iter().filter(|request| request.path.ends_with(ARCHIVE)).count(), 1);
     }
 }
 
@@ -299,7 +302,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
 }
 
 #[tokio::test]
-async fn b8_a_bundle_that_was_tampered_with_is_refused_like_any_download() {
+async fn b1_a_bundle_that_was_tampered_with_is_refused_like_any_download() {
     let root = small_tree();
     let folder = root.path().join("tree/9.0.0");
     let archive = fs::read_dir(&folder)
