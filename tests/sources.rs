@@ -293,3 +293,36 @@ async fn what_is_no_bundle_is_refused_with_its_reason() {
     let outcome = had(&source, &listing.releases[0]).await;
     assert!(matches!(&outcome, Err(FetchError::Folder(error)) if error.is_not_found()), "{outcome:?}");
 }
+
+#[test]
+fn an_operator_names_a_bundle_at_the_command_line() {
+    let (root, home) = (tree(), tempfile::tempdir().unwrap());
+    let bundle = tar(root.path(), "ustar", &["."]);
+    let program = home.path().join("exuvia");
+    fs::copy(env!("CARGO_BIN_EXE_exuvia"), &program).unwrap();
+    let run = |args: &[&str]| {
+        let dirs = ["cache", "data"].map(|name| format!("{name}_dir={}", home.path().join(name).display()));
+        Command::new(&program)
+            .args(["--set", &dirs[0], "--set", &dirs[1]])
+            .args(args)
+            .env_remove("EXUVIA_CONFIG")
+            .current_dir(bundle.parent().unwrap())
+            .output()
+            .unwrap()
+    };
+    let name = bundle.file_name().unwrap().to_str().unwrap();
+    let checked = run(&["upgrade", "--from", name, "check"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(100), "{text}");
+    assert!(text.contains("1.0.0"), "{text}");
+    // What is in it is no signature of anybody.
+    let refused = run(&["upgrade", "--from", name]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{text}");
+    let missing = run(&["upgrade", "--from", "nothing.tar"]);
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(missing.status.code() == Some(6) && text.contains("nothing.tar"), "{:?} {text}", missing.status);
+    let versions = fs::read_dir(home.path().join(".exuvia/versions")).unwrap().count();
+    assert!(versions <= 1, "nothing is left behind");
+    fs::remove_file(bundle).unwrap();
+}

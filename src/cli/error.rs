@@ -6,7 +6,7 @@ use crate::launcher::LauncherError;
 use crate::ledger::LedgerError;
 use crate::node::{AppError, Failure, FailureKind, WorkerError};
 use crate::sys::SysError;
-use crate::types::Version;
+use crate::types::{NodeName, Version};
 use crate::upgrade::UpgradeError;
 
 /// What ends a program of a node.
@@ -49,6 +49,8 @@ pub(super) enum CliError {
     NotSigned { file: String, release: String },
     #[error("{0} cached archive(s) did not hold and were removed; they are downloaded again when they are needed")]
     CacheRejected(usize),
+    #[error("no node {node} has run from this install, only {known}; choose one with --node, or `run` it first")]
+    NoSuchNode { node: NodeName, known: String },
     #[error("there is no attempt {0} in the history; `history` lists those that there are")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
@@ -57,7 +59,7 @@ impl ToolError for CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
-            Self::Config(_) | Self::NoSuchAttempt(_) => Exit::Usage,
+            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchNode { .. } => Exit::Usage,
             Self::Launcher(error) => match error {
                 LauncherError::Running { .. } => Exit::Busy,
                 LauncherError::Install(error) => of_install(error),

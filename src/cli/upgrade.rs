@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::{Cli, Rollback, Upgrade, UpgradeVerb};
 use super::error::CliError;
 use super::follow::{follow, no_node_runs};
-use super::session::{committed, data, for_operator, install};
+use super::session::{committed, data, expect_node, for_operator, install};
 use super::status::of_step;
 use crate::config::Settings;
 use crate::console::{Bar, Exit, say, say_json};
@@ -43,6 +43,7 @@ pub(super) fn rollback(app: &App, cli: &Cli, args: &Rollback) -> Result<ExitCode
 /// Has the running node do it, or prepares it where none runs.
 fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, CliError> {
     let settings = for_operator(app, cli)?;
+    expect_node(app, &settings)?;
     let install = install(app, &settings)?;
     let data = data(&settings)?;
     let show = Show::new(cli.json);

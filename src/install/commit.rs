@@ -36,6 +36,7 @@ impl Install {
         state.next = None;
         state.origin = Origin::Upgrade;
         state.epoch = state.epoch.max(epoch.0);
+        state.since = state.epoch;
         self.write_state(&state)?;
         Ok(())
     }

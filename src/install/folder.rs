@@ -32,6 +32,9 @@ pub(super) struct State {
     pub(super) next: Option<Installed>,
     pub(super) epoch: u64,
     pub(super) origin: Origin,
+    /// The epoch at which [`Self::committed`] came there: leases count on without changing it.
+    #[serde(default)]
+    pub(super) since: u64,
 }
 
 /// Who put the committed binary there.
@@ -70,6 +73,7 @@ impl Install {
         let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
         let unsupported = |source| InstallError::Unsupported { folder: folder.to_owned(), source };
         let home = Dir::open(folder).map_err(unsupported)?;
+        home.refuse_if_others_may_write().map_err(unsupported)?;
         // Also refuses a binary of another owner, or one that others may write.
         home.open_program(name).map_err(unsupported)?;
         let dir = home.private_subdir(Self::FOLDER, Loose::RefuseWritable).map_err(unsupported)?;
@@ -205,7 +209,7 @@ impl Install {
         };
         let by_operator = state.origin == Origin::Operator;
         let (mut record, adopted) = match found {
-            Some(record) if !(by_operator && record.install_epoch < state.epoch) => (record, Adopted::AsRecorded),
+            Some(record) if !(by_operator && record.install_epoch < state.since) => (record, Adopted::AsRecorded),
             Some(old) => {
                 let mut record = NodeRecord::new(state.committed.clone(), state.epoch);
                 record.verdicts.clone_from(&old.verdicts);
@@ -234,15 +238,14 @@ impl Install {
         let state = match recorded {
             Some(state) if state.next.is_none() && state.committed.digest == found => return Ok(state),
             Some(State { next: Some(next), epoch, .. }) if next.digest == found => {
-                State { committed: next, next: None, epoch, origin: Origin::Upgrade }
+                State { committed: next, next: None, epoch, origin: Origin::Upgrade, since: epoch }
             }
             Some(state) if state.committed.digest == found => State { next: None, ..state },
-            other => State {
-                committed: Installed { version: own.clone(), digest: found },
-                next: None,
-                epoch: other.map_or(0, |state| state.epoch) + 1,
-                origin: Origin::Operator,
-            },
+            other => {
+                let epoch = other.map_or(0, |state| state.epoch) + 1;
+                let committed = Installed { version: own.clone(), digest: found };
+                State { committed, next: None, epoch, origin: Origin::Operator, since: epoch }
+            }
         };
         self.write_state(&state)?;
         Ok(state)

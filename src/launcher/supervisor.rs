@@ -174,11 +174,13 @@ impl Supervisor {
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
-        let watchdog = self.setup.trial.watchdog;
-        let start = self.setup.trial.start;
+        let (start, watchdog) = (self.setup.trial.start, self.setup.trial.watchdog);
+        let now = Moment::now();
         let active = self.active.iter().map(move |worker| worker.patience(start, watchdog));
         let candidate = self.candidate.iter().flat_map(move |(worker, deadline)| {
-            [Some(*deadline), worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
+            // Past its time a step waits for something that wakes the launcher by itself.
+            let step = Some(*deadline).filter(|deadline| *deadline > now);
+            [step, worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
         active.chain(candidate).chain(self.leaving.iter().map(|(_, deadline)| *deadline)).chain(self.restart.due)
     }

@@ -179,7 +179,10 @@ impl Supervisor {
 
     pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
         let (Some(progress), Some((worker, deadline))) = (self.progress(), &self.candidate) else { return };
-        let (due, silent) = (*deadline <= now, worker.ready && worker.heard.after(self.setup.trial.watchdog) <= now);
+        let silent = worker.ready && worker.heard.after(self.setup.trial.watchdog) <= now;
+        // A step that is shorter than the watchdog must not be over before silence would be noticed:
+        // it ends with the first sign of life after its time.
+        let (due, alive) = (*deadline <= now, worker.heard >= *deadline);
         match progress {
             _ if silent => {
                 let limit = self.setup.trial.watchdog;
@@ -193,8 +196,8 @@ impl Supervisor {
                 self.fail(&Failure::bad("not-ready", format!("it did not say that it is ready within {limit:?}")));
             }
             // Old workers are this launcher's own children to wait for: they leave first.
-            Progress::Probation if due && self.leaving.is_empty() => self.hand_off(),
-            Progress::Handoff if due => self.commit(),
+            Progress::Probation if alive && self.leaving.is_empty() => self.hand_off(),
+            Progress::Handoff if alive => self.commit(),
             _ => {}
         }
     }

@@ -25,7 +25,9 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
-use crate::upgrade::{Done, Engine, Found, Observer, UpgradeError, Wait, Work, close_orphans, import_verdicts};
+use crate::upgrade::{
+    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+};
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,8 @@ pub fn engine(
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+/// How long a leaving worker waits for the end of work that is all but done.
+const LAST_WORD: Duration = Duration::from_millis(300);
 
 struct Worker {
     engine: Arc<Engine>,
@@ -117,6 +121,8 @@ struct Worker {
     /// The trial that is being begun again.
     resumed: Option<String>,
     asked: Option<tokio::sync::oneshot::Sender<Event>>,
+    /// A request that waits for the work under way.
+    queued: Option<Asked>,
     next: Instant,
 }
 
@@ -142,7 +148,8 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker = Self { engine, state, link, running: None, resumed: None, asked: None, next: Instant::now() };
+        let mut worker =
+            Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
@@ -187,9 +194,16 @@ impl Worker {
                 ended = &mut job => return Err(job_ended(ended)),
             }
         }
+        // A trial that has just been accepted is what this worker leaves for: its operator must hear of it.
+        if worker.running.is_some()
+            && let Ok(done) = tokio::time::timeout(LAST_WORD, finished(&mut worker.running)).await
+        {
+            worker.settle(done);
+        }
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
         worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
+        drop(worker.queued.take());
         stop.send_replace(true);
         let leave = async {
             for server in servers {
@@ -278,12 +292,27 @@ impl Worker {
             _ => None,
         };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
-        let observer: Observer = Arc::new(move |step| state.set(Activity::Upgrading(step)));
+        let observer: Observer = Arc::new(move |step| {
+            if let Step::Cached { answer, .. } = &step {
+                let result = match answer {
+                    CacheAnswer::Hit => "hit",
+                    CacheAnswer::Miss => "miss",
+                    CacheAnswer::Rejected => "rejected",
+                };
+                state.counters.add("exuvia_upgrade_cache_requests_total", result);
+            }
+            state.set(Activity::Upgrading(step));
+        });
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
     }
 
     /// An operator asks for something.
     fn take(&mut self, Asked { request, answer }: Asked) {
+        if self.running.is_some() && self.asked.is_none() && self.queued.is_none() {
+            // The node looks for itself: that is over soon, or leads to a trial.
+            self.queued = Some(Asked { request, answer });
+            return;
+        }
         let busy = self.running.is_some() || self.state.activity() == Activity::OnTrial;
         match request {
             _ if busy => {
@@ -353,6 +382,7 @@ impl Worker {
             Err(error) => (error.kind().to_owned(), error.to_string()),
         };
         match &done {
+            Err(UpgradeError::NoSource) => tracing::debug!(event = "no_source"),
             Err(UpgradeError::Refused(refusal)) => tracing::info!(event = "upgrade_refused", reason = %refusal),
             Err(error) => {
                 self.state.counters.add("exuvia_upgrade_check_errors_total", error.kind());
@@ -392,6 +422,9 @@ impl Worker {
             Err(error) => Event::Failed(Failure::of(&error)),
         };
         self.answer(event);
+        if let Some(queued) = self.queued.take() {
+            self.take(queued);
+        }
     }
 
     fn answer(&mut self, event: Event) {

@@ -5,10 +5,10 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, Observer, Step};
+use super::engine::{CacheAnswer, Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::Offer;
-use crate::archive::{StagedBinary, UntrustedArchive, VerifiedArchive};
+use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
@@ -45,15 +45,13 @@ pub(super) async fn stage(
     observer: &Observer,
 ) -> Result<(Installed, Origin), UpgradeError> {
     let id = engine.release(version);
-    if let Some(archive) = look_up(engine, &id, observer).await? {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
+    if let Some(staged) = from_cache(engine, &id, observer).await? {
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
     let turn = wait_for_turn(engine, &id, observer).await?;
     if turn.is_some()
-        && let Some(archive) = look_up(engine, &id, observer).await?
+        && let Some(staged) = from_cache(engine, &id, observer).await?
     {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
     let (Some(release), Some(source)) = (offer.release(version), &offer.source) else {
@@ -68,25 +66,47 @@ pub(super) async fn stage(
     Ok((publish(engine, staged).await?, Origin::Download))
 }
 
+/// The binary from the cache. An archive that verifies and yet cannot be extracted is removed, and
+/// counts as missing: it costs one download.
+async fn from_cache(
+    engine: &Arc<Engine>,
+    id: &ReleaseId,
+    observer: &Observer,
+) -> Result<Option<StagedBinary>, UpgradeError> {
+    let Some(archive) = look_up(engine, id, observer).await? else { return Ok(None) };
+    match extract(engine, archive, Origin::Cache, observer).await {
+        Ok(staged) => Ok(Some(staged)),
+        Err(UpgradeError::Archive { source: source @ ArchiveError::Content { .. }, .. }) => {
+            tracing::warn!(event = "cache_poisoned", release = %id, reason = %source, "removed; downloads it again");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 async fn look_up(
     engine: &Arc<Engine>,
     id: &ReleaseId,
     observer: &Observer,
 ) -> Result<Option<VerifiedArchive>, UpgradeError> {
-    let (engine, id) = (engine.clone(), id.clone());
+    let (engine, id, observer) = (engine.clone(), id.clone(), observer.clone());
     observer(Step::Verifying { version: id.version.clone() });
     blocking(move || {
         let Some(cache) = &engine.cache else { return Ok(None) };
+        let tell = |answer| observer(Step::Cached { version: id.version.clone(), answer });
         match cache.lookup(&id, &engine.keyring, engine.install.staging(), &engine.settings.limits) {
             Ok(Lookup::Hit(archive)) => {
+                tell(CacheAnswer::Hit);
                 tracing::info!(event = "cache_hit", release = %id);
                 Ok(Some(archive))
             }
             Ok(Lookup::Miss) => {
+                tell(CacheAnswer::Miss);
                 tracing::debug!(event = "cache_miss", release = %id);
                 Ok(None)
             }
             Ok(Lookup::Rejected(rejection)) => {
+                tell(CacheAnswer::Rejected);
                 tracing::warn!(event = "cache_rejected", release = %id, reason = %rejection);
                 Ok(None)
             }
@@ -223,7 +243,8 @@ async fn extract(
             }
             (Ok(staged), _, _) => Ok(staged),
             (Err(source), cache, origin) => {
-                if let (Some(cache), Origin::Cache) = (cache, origin)
+                // A full disk, say, is not the archive's fault.
+                if let (Some(cache), Origin::Cache, ArchiveError::Content { .. }) = (cache, origin, &source)
                     && let Err(error) = cache.discard(archive.id(), archive.key_id())
                 {
                     tracing::warn!(event = "cache_not_discarded", %error);

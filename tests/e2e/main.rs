@@ -7,4 +7,8 @@
 mod http_server;
 mod support;
 
+mod candidates;
+mod operators;
+mod refusals;
+mod sources;
 mod upgrades;
