@@ -7,9 +7,7 @@ use crate::types::{NodeName, Target, Version};
 
 /// A node that upgrades itself to releases that its pinned keys signed.
 #[derive(Debug, Parser)]
-#[command(
-    disable_version_flag = true,
-    after_long_help = "EXAMPLES\n  \
+#[command(after_long_help = "EXAMPLES\n  \
         Run a node that follows a release listing:\n    \
         exuvia --set source.listing=https://releases.example/releases.json run\n  \
         See whether there is something newer, for a script (exit code 100: yes):\n    \
@@ -21,8 +19,7 @@ use crate::types::{NodeName, Target, Version};
         EXIT CODES\n  \
         0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
         4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
-        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available"
-)]
+        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available")]
 pub(super) struct Cli {
     /// Read this configuration file instead of the system's
     #[arg(long, global = true, value_name = "FILE")]

@@ -18,7 +18,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::console::fail;
 use crate::node::App;
@@ -27,7 +27,8 @@ use args::{Cli, Verb};
 /// Runs the program that the command line asks for.
 #[must_use]
 pub fn main(app: &App) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let command = Cli::command().name(app.product).version(app.version);
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap knows.

@@ -8,7 +8,7 @@ use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
 use crate::install::{Progress, Trial};
 use crate::node::{Activity, App, Event, Request, Status, connect};
-use crate::upgrade::Step;
+use crate::upgrade::{CacheAnswer, Step};
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
@@ -61,6 +61,9 @@ fn tell(status: &Status) {
     if let Some(trial) = &status.trial {
         say(&format!("trial      {}", of_trial(trial)));
     }
+    if !status.can_upgrade {
+        say("upgrades   not from here: this user cannot replace the binary; `upgrade` says why");
+    }
     if let Some(policy) = &status.policy {
         say(&policy::describe(policy));
     }
@@ -90,6 +93,11 @@ pub(super) fn of_step(step: &Step) -> String {
         Step::Checking => "looks for releases".to_owned(),
         Step::WaitingForDownload { version, done } => {
             format!("waits for a sibling's download of {version} ({done} bytes so far)")
+        }
+        Step::Cached { version, answer: CacheAnswer::Hit } => format!("has {version} from the shared cache"),
+        Step::Cached { version, answer: CacheAnswer::Miss } => format!("does not find {version} in the shared cache"),
+        Step::Cached { version, answer: CacheAnswer::Rejected } => {
+            format!("refused what the shared cache had for {version}, and removed it")
         }
         Step::Downloading { version, .. } => format!("downloads {version}"),
         Step::Verifying { version } => format!("verifies {version}"),

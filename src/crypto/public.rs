@@ -24,13 +24,13 @@ pub struct PublicKey<R: Role> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not PEM with the label that RFC 9881 asks for, or not an ML-DSA-65 key inside.
-    #[error("is not an ML-DSA-65 public key (PEM, SubjectPublicKeyInfo, RFC 9881)")]
+    #[error("is not an ML-DSA-65 public key (PEM, SubjectPublicKeyInfo, RFC 9881); give the .pem of a key pair")]
     Public,
     /// A private key where its public half is wanted.
     #[error("is a private key, and a public one is needed here; keep this file away from whoever only verifies")]
     PrivateForPublic,
     /// Not a PKCS#8 private key in seed form.
-    #[error("is not an ML-DSA-65 private key in seed form (PEM, PKCS#8, RFC 9881)")]
+    #[error("is not an ML-DSA-65 private key in seed form (PEM, PKCS#8, RFC 9881); give the .key of a key pair")]
     Private,
 }
 

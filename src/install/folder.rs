@@ -73,6 +73,7 @@ impl Install {
         let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
         let unsupported = |source| InstallError::Unsupported { folder: folder.to_owned(), source };
         let home = Dir::open(folder).map_err(unsupported)?;
+        home.refuse_if_others_may_write().map_err(unsupported)?;
         // Also refuses a binary of another owner, or one that others may write.
         home.open_program(name).map_err(unsupported)?;
         let dir = home.private_subdir(Self::FOLDER, Loose::RefuseWritable).map_err(unsupported)?;

@@ -23,7 +23,9 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
-use crate::upgrade::{Done, Engine, Found, Observer, UpgradeError, Wait, Work, close_orphans, import_verdicts};
+use crate::upgrade::{
+    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+};
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -298,7 +300,17 @@ impl Worker {
             _ => None,
         };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
-        let observer: Observer = Arc::new(move |step| state.set(Activity::Upgrading(step)));
+        let observer: Observer = Arc::new(move |step| {
+            if let Step::Cached { answer, .. } = &step {
+                let result = match answer {
+                    CacheAnswer::Hit => "hit",
+                    CacheAnswer::Miss => "miss",
+                    CacheAnswer::Rejected => "rejected",
+                };
+                state.counters.add("exuvia_upgrade_cache_requests_total", result);
+            }
+            state.set(Activity::Upgrading(step));
+        });
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
     }
 
@@ -374,6 +386,7 @@ impl Worker {
             Err(error) => (error.kind().to_owned(), error.to_string()),
         };
         match &done {
+            Err(UpgradeError::NoSource) => tracing::debug!(event = "no_source"),
             Err(UpgradeError::Refused(refusal)) => tracing::info!(event = "upgrade_refused", reason = %refusal),
             Err(error) => {
                 self.state.counters.add("exuvia_upgrade_check_errors_total", error.kind());

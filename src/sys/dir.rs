@@ -68,6 +68,21 @@ impl Dir {
         Ok(name)
     }
 
+    /// Refuses a folder in which somebody other than this user and root may exchange files.
+    pub fn refuse_if_others_may_write(&self) -> Result<(), SysError> {
+        let stat = rustix::fs::fstat(self.fd()).map_err(|errno| SysError::io("examine", &self.path, errno))?;
+        let ours = rustix::process::geteuid().as_raw();
+        let mode = stat.st_mode & 0o7777;
+        let refusal = if stat.st_uid != ours && stat.st_uid != 0 {
+            Refusal::OtherOwner { owner: stat.st_uid, ours }
+        } else if mode & 0o022 != 0 {
+            Refusal::WritableByOthers { mode }
+        } else {
+            return Ok(());
+        };
+        Err(SysError::refused(&self.path, refusal))
+    }
+
     /// Opens a regular file of ours for reading. See [`CheckedFile`].
     pub fn open_file(&self, name: &str, limit: ByteLimit) -> Result<CheckedFile, SysError> {
         CheckedFile::open(self.fd.as_fd(), self.plain(name)?, &self.shown(name), limit)

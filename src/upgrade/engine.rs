@@ -38,6 +38,18 @@ pub struct Engine {
     pub options: Vec<OsString>,
 }
 
+/// What the shared cache had for a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheAnswer {
+    /// A verified copy.
+    Hit,
+    /// Nothing.
+    Miss,
+    /// Something that did not hold.
+    Rejected,
+}
+
 /// What an upgrade does just now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
@@ -50,6 +62,13 @@ pub enum Step {
         version: Version,
         /// Bytes that have arrived there.
         done: u64,
+    },
+    /// The shared cache has answered.
+    Cached {
+        /// The release.
+        version: Version,
+        /// `hit`, `miss` or `rejected`.
+        answer: CacheAnswer,
     },
     /// Downloads the archive.
     Downloading {

@@ -15,7 +15,7 @@ mod stage;
 mod verdicts;
 
 pub use describe::SelfDescription;
-pub use engine::{Engine, Observer, Step};
+pub use engine::{CacheAnswer, Engine, Observer, Step};
 pub use error::UpgradeError;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};

@@ -14,7 +14,6 @@ use crate::install::{Installed, Purpose, Trial, VerdictKind};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Available, Decision, Direction, Gate, Plan, Question, Request};
-use crate::sys::{BootClock, BootId};
 use crate::types::{NodeName, Version};
 
 /// What is to be done.
@@ -134,12 +133,9 @@ impl Engine {
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
     fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
-        if let Some(lease) = self.install.standing_lease() {
-            let remaining = BootClock::now().until(lease.deadline);
-            if lease.owner != self.node && lease.boot == BootId::current() && !remaining.is_zero() {
-                let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
-                return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
-            }
+        if let Some(lease) = self.install.lease_of_sibling(&self.node) {
+            let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
+            return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
         }
         if forced {
             return Ok(Found::Plan(plan));
@@ -255,11 +251,11 @@ impl Engine {
         self.ledger.event(attempt, "trial-asked", &id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
-            self.install.change_policy(|policy| policy.pin = Some(version.clone()))?;
+            self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
         }
         let reply = launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
-            self.install.change_policy(|policy| policy.pin = None)?;
+            self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
         }
         match reply {
             TryReply::Accepted { .. } => Ok(Done::OnTrial { attempt, candidate }),

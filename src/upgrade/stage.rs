@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, Observer, Step};
+use super::engine::{CacheAnswer, Engine, Observer, Step};
 use super::error::UpgradeError;
 use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
@@ -85,20 +85,24 @@ async fn look_up(
     id: &ReleaseId,
     observer: &Observer,
 ) -> Result<Option<VerifiedArchive>, UpgradeError> {
-    let (engine, id) = (engine.clone(), id.clone());
+    let (engine, id, observer) = (engine.clone(), id.clone(), observer.clone());
     observer(Step::Verifying { version: id.version.clone() });
     blocking(move || {
         let Some(cache) = &engine.cache else { return Ok(None) };
+        let tell = |answer| observer(Step::Cached { version: id.version.clone(), answer });
         match cache.lookup(&id, &engine.keyring, engine.install.staging(), &engine.settings.limits) {
             Ok(Lookup::Hit(archive)) => {
+                tell(CacheAnswer::Hit);
                 tracing::info!(event = "cache_hit", release = %id);
                 Ok(Some(archive))
             }
             Ok(Lookup::Miss) => {
+                tell(CacheAnswer::Miss);
                 tracing::debug!(event = "cache_miss", release = %id);
                 Ok(None)
             }
             Ok(Lookup::Rejected(rejection)) => {
+                tell(CacheAnswer::Rejected);
                 tracing::warn!(event = "cache_rejected", release = %id, reason = %rejection);
                 Ok(None)
             }
