@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::http::Site;
 use super::status::Status;
@@ -188,6 +189,8 @@ pub(super) struct Order {
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stop waits for answers on their way.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Answers operators until `stopping`.
 pub(super) async fn serve(
@@ -198,6 +201,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let listener = std::os::unix::net::UnixListener::from(listener);
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -207,15 +211,19 @@ pub(super) async fn serve(
                     continue;
                 };
                 let (site, orders) = (site.clone(), orders.clone());
-                tokio::spawn(async move {
+                conversations.spawn(async move {
                     if let Err(error) = answer(stream, site, orders).await {
                         tracing::debug!(event = "control_connection_failed", %error);
                     }
                 });
             }
-            () = stopped(&mut stopping) => return Ok(()),
+            _ = conversations.join_next(), if !conversations.is_empty() => {}
+            () = stopped(&mut stopping) => break,
         }
     }
+    // Every request has its answer by now; what is left is to write it.
+    tokio::time::timeout(LAST_WORDS, conversations.join_all()).await.ok();
+    Ok(())
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
