@@ -153,7 +153,12 @@ impl UpgradeError {
     /// Whether the same work may go better later, without anybody's doing.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. }) || self.is_storage()
+        match self {
+            Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Install(error) => matches!(error, InstallError::Busy(_)),
+            Self::Archive { .. } => self.is_storage(),
+            _ => false,
+        }
     }
 
     /// Whether something that claimed to be a release did not verify.
