@@ -268,7 +268,9 @@ impl Install {
     /// Removes versions that no record names, and temporaries of dead writers. Returns what it removed.
     pub fn prune(&self) -> Result<Vec<String>, InstallError> {
         let _lock = self.lock()?;
-        self.staging.sweep()?;
+        for dir in [&self.staging, &self.nodes, &self.dir] {
+            dir.sweep()?;
+        }
         let mut kept = Vec::new();
         let state = self.state()?;
         kept.push(state.committed.folder_name());

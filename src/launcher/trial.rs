@@ -17,9 +17,6 @@ use super::supervisor::Supervisor;
 use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
 use crate::sys::{Exit, Moment, end_myself_after};
 
-/// Beyond the steps themselves, before a lease ends by itself.
-const LEASE_MARGIN: Duration = Duration::from_mins(1);
-
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
 
@@ -44,12 +41,13 @@ impl Supervisor {
     /// At a start: what became of a trial that was under way when the launcher before ended.
     pub(super) fn recover_trial(&mut self) {
         let install = self.install.clone();
+        // Also the one of a kill between the lease and the record that names it.
+        if let Err(error) = install.drop_leases_of(&self.setup.node) {
+            tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
+        }
         let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending {
             return;
-        }
-        if let Some(epoch) = trial.lease {
-            install.release_lease(epoch).ok();
         }
         let committed = install.committed().ok().flatten();
         if trial.progress == Progress::Handoff && committed.as_ref() == Some(&trial.candidate) {
@@ -103,7 +101,9 @@ impl Supervisor {
         }
         let binary = self.install.open_version(&candidate).map_err(|error| refused(error.to_string()))?;
         let steps = &self.setup.trial;
-        let span = steps.start + steps.probation + steps.handoff + steps.drain + LEASE_MARGIN;
+        // Every step at its longest, and as much again for the way between them as old workers take to
+        // leave, twice: they leave during probation, and on a busy host disks are as slow as workers.
+        let span = steps.start + steps.probation + steps.handoff + steps.drain * 3;
         let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
         let epoch = match lease.map_err(|error| refused(error.to_string()))? {
             LeaseOutcome::Mine(epoch) => epoch,
@@ -164,6 +164,8 @@ impl Supervisor {
         worker.ready = true;
         *deadline = Moment::now().after(probation);
         worker.tell(&ToWorker::Activate);
+        // An old worker that ended meanwhile does not come back beside the candidate.
+        self.restart.due = None;
         tracing::info!(event = "candidate_ready", version = %worker.runs.version, probation_s = probation.as_secs());
         if let Some(old) = self.active.take() {
             self.dismiss(old);
@@ -208,7 +210,12 @@ impl Supervisor {
         let progress = self.record.trial.as_ref().map_or(Progress::Starting, |trial| trial.progress);
         let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15));
         let tries_left = self.record.trial.as_ref().map_or(0, |trial| trial.tries_left);
-        if from_outside && tries_left > 0 {
+        if from_outside && tries_left == 0 {
+            let detail =
+                format!("cut short {} times, last by {exit} while {}", self.setup.trial.tries, doing(progress));
+            return self.fail(&Failure::bad("tries-exhausted", detail));
+        }
+        if from_outside {
             // Somebody killed it, or it was told to stop: that spends a try and says nothing more.
             tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
             self.give_up_lease();
@@ -330,8 +337,11 @@ impl Supervisor {
         }
         if self.active.is_none() && !self.is_stopping() {
             self.start_running();
-        } else {
+        } else if failed.is_some() {
             self.tell_verdict();
+        } else if let Some(worker) = self.active.as_ref().filter(|worker| worker.ready) {
+            // It begins the trial again, instead of waiting for its verdict.
+            worker.tell(&ToWorker::Activate);
         }
     }
 

@@ -169,7 +169,9 @@ impl Worker {
                 _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
                 order = orders.recv() => match order {
                     Some(Order::Activate) => {
-                        activate.send_replace(true);
+                        // Said again after a trial that was cut short, and then to the proven worker.
+                        let again = activate.send_replace(true);
+                        let on_trial = hello.on_trial && !again;
                         for (listener, fd) in listeners.take().into_iter().flatten() {
                             let (site, stopping) = (site.clone(), stopping.clone());
                             servers.push(match listener {
@@ -177,7 +179,7 @@ impl Worker {
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
                             });
                         }
-                        worker.activated(hello.on_trial).await;
+                        worker.activated(on_trial).await;
                     }
                     Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
@@ -226,7 +228,7 @@ impl Worker {
         }
         let record = self.catch_up().await;
         self.next = match record.and_then(|record| record.trial) {
-            Some(trial) if trial.progress == Progress::Pending => {
+            Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));
                 self.next_look()
             }
@@ -247,8 +249,14 @@ impl Worker {
                 import_verdicts(&engine, record, Timestamp::now())?;
                 close_orphans(&engine, record, Timestamp::now())?;
             }
-            for version in engine.install.prune()? {
-                tracing::info!(event = "version_removed", version);
+            match engine.install.prune() {
+                Ok(removed) => {
+                    for version in removed {
+                        tracing::info!(event = "version_removed", version);
+                    }
+                }
+                // A sibling's damaged record, say: it keeps every version on disk, and nothing more.
+                Err(error) => tracing::warn!(event = "prune_failed", %error),
             }
             Ok(record)
         });

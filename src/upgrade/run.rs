@@ -254,8 +254,10 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
-        if probed.is_err() {
-            self.install.prune()?;
+        if probed.is_err()
+            && let Err(error) = self.install.prune()
+        {
+            tracing::warn!(event = "prune_failed", %error);
         }
         probed.map(|()| installed)
     }
