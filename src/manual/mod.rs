@@ -6,6 +6,8 @@
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
+#![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
+
 #[doc = include_str!("flow.md")]
 pub mod flow {}
 

@@ -134,6 +134,28 @@ fn scripts_can_read_what_a_node_tells() {
     assert_eq!(node.cli(&["history", "--json"]).exits(0).json()["attempts"][0], attempt);
 }
 
+#[test]
+fn a_node_that_may_not_replace_its_binary_runs_and_only_tells_of_releases() {
+    let host = Host::new();
+    let mut node = host.node("one").under_user(65534);
+    node.start();
+    node.wait_until_it_serves();
+    host.releases().publish("1.1.0");
+    node.cli(&["upgrade", "check"]).exits(100).says("1.0.0 -> 1.1.0");
+    node.cli(&["upgrade"]).exits(3).says("1.1.0 is available").says("65534");
+    let status = node.cli(&["status", "--json"]).exits(0).json();
+    assert_eq!(status["can_upgrade"], false);
+    assert_eq!(status["running"]["version"], "1.0.0");
+    assert!(node.log().contains("upgrades_unsupported"), "{}", node.log());
+    assert!(node.stop().success());
+
+    node.cli(&["upgrade"]).exits(3).says("1.1.0 is available");
+    host.assert_committed("1.0.0");
+    assert_eq!(names(&host.path("bin")), ["exuvia"]);
+    assert_eq!(names(&host.path("data/one/install/versions")), Vec::<String>::new());
+    assert_eq!(names(&host.path("data/one/install/staging")), Vec::<String>::new());
+}
+
 /// The largest file below a folder.
 fn largest(folder: &Path) -> PathBuf {
     let mut open = vec![folder.to_owned()];

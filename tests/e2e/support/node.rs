@@ -1,6 +1,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub struct Node {
     name: String,
     port: u16,
     launcher: Option<Child>,
+    user: Option<u32>,
 }
 
 /// What a command came to.
@@ -70,7 +73,18 @@ fn clean_env(command: &mut Command) -> &mut Command {
 
 impl Node {
     pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None }
+        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None, user: None }
+    }
+
+    /// The same node under another user id: its folders become that user's, the install does not.
+    pub fn under_user(mut self, user: u32) -> Self {
+        fs::set_permissions(&self.host, fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["data", "cache"] {
+            fs::create_dir_all(self.host.join(folder)).unwrap();
+            std::os::unix::fs::chown(self.host.join(folder), Some(user), Some(user)).unwrap();
+        }
+        self.user = Some(user);
+        self
     }
 
     pub fn name(&self) -> &str {
@@ -81,6 +95,9 @@ impl Node {
         let mut command = Command::new(self.host.join("bin/exuvia"));
         command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
         clean_env(&mut command);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
