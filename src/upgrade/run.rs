@@ -191,14 +191,7 @@ impl Engine {
             Some(trial) => Offer::again(self, trial, freshness, now, observer).await?,
             None => Offer::ask(self, bundle.as_deref(), freshness, now, observer).await?,
         };
-        let (found, trial) = match self.judge(&offer, request.as_ref(), now) {
-            // Withdrawn, or against policy by now: that must not keep the node from what else there is.
-            Err(UpgradeError::Refused(_)) | Ok(Found::UpToDate) if trial.is_some() => {
-                (self.judge(&offer, None, now)?, None)
-            }
-            found => (found?, trial),
-        };
-        let plan = match found {
+        let plan = match self.judge(&offer, request.as_ref(), now)? {
             Found::Plan(plan) => plan,
             Found::Waiting { version, because: Wait::SiblingTries(by), .. }
                 if freshness == Freshness::Unconditional =>
