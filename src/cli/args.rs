@@ -16,6 +16,8 @@ use crate::types::{NodeName, Target, Version};
         exuvia upgrade check\n  \
         Upgrade now, and watch:\n    \
         exuvia upgrade\n  \
+        Find out why a release does not come:\n    \
+        exuvia why 1.5.0\n  \
         Go back, and stay there until `unpin`:\n    \
         exuvia rollback\n\n\
         EXIT CODES\n  \
@@ -55,6 +57,10 @@ pub(super) enum Verb {
     Status,
     /// What the node tried, and what became of it
     History(History),
+    /// Every gate before a release: what it looks at, and when it changes next
+    Why(Why),
+    /// Try a version again that failed on this node, from the next look on
+    Unveto(Unveto),
     /// Go back to the version that the node ran before, and stay there
     Rollback(Rollback),
     /// Allow one version only, for all nodes that share this binary
@@ -103,6 +109,20 @@ pub(super) struct Upgrade {
 pub(super) enum UpgradeVerb {
     /// Exit with 100 when there is an update, with 0 when there is none
     Check,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The version in question [default: what the node would go to by itself]
+    #[arg(value_name = "VERSION")]
+    pub(super) version: Option<Version>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unveto {
+    /// The version; `history` shows which ones are vetoed
+    #[arg(value_name = "VERSION")]
+    pub(super) version: Version,
 }
 
 #[derive(Debug, Args)]

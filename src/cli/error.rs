@@ -49,6 +49,8 @@ pub(super) enum CliError {
     NotSigned { file: String, release: String },
     #[error("{0} cached archive(s) did not hold and were removed; they are downloaded again when they are needed")]
     CacheRejected(usize),
+    #[error("this node has no veto on {0}, so nothing was lifted; `history` shows its vetoes")]
+    NoSuchVeto(Version),
     #[error("there is no attempt {0} in the history")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
@@ -57,7 +59,7 @@ impl ToolError for CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
-            Self::Config(_) | Self::NoSuchAttempt(_) => Exit::Usage,
+            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchVeto(_) => Exit::Usage,
             Self::Launcher(error) => match error {
                 LauncherError::Running { .. } => Exit::Busy,
                 LauncherError::Install(error) => of_install(error),

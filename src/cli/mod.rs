@@ -15,6 +15,7 @@ mod session;
 mod status;
 mod upgrade;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
         Verb::Status => status::status(app, &cli),
         Verb::History(verb) => history::history(app, &cli, verb),
+        Verb::Why(verb) => why::why(app, &cli, verb),
+        Verb::Unveto(verb) => history::unveto(app, &cli, verb),
         Verb::Pin(verb) => policy::pin(app, &cli, verb),
         Verb::Unpin => policy::unpin(app, &cli),
         Verb::Pause(verb) => policy::pause(app, &cli, verb),

@@ -18,7 +18,7 @@ mod status;
 mod worker;
 
 pub use app::{App, AppError, Job, JobContext, JobError, idle};
-pub use control::{Event, Failure, FailureKind, Request, Told, connect};
+pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
 pub use state::Activity;
 pub use status::{LastCheck, Status};
 pub use worker::{WorkerError, engine, run};

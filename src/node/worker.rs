@@ -316,7 +316,8 @@ impl Worker {
                 self.asked = Some(answer);
                 self.start(Work::GoBack(version));
             }
-            Request::Status => {}
+            // Answered where they arrive.
+            Request::Status | Request::Why { .. } => {}
         }
     }
 

@@ -9,6 +9,7 @@
 mod describe;
 mod engine;
 mod error;
+mod facts;
 mod probe;
 mod run;
 mod stage;
@@ -17,6 +18,7 @@ mod verdicts;
 pub use describe::SelfDescription;
 pub use engine::{Engine, Observer, Step};
 pub use error::UpgradeError;
+pub use facts::HostGate;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
 pub use verdicts::{close_orphans, import_verdicts};

@@ -1,5 +1,6 @@
 //! The story of one upgrade, top to bottom.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::fetch::{Freshness, Listing, Release};
 use crate::install::{Installed, Purpose, Trial, VerdictKind};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
-use crate::rollout::{self, Available, Decision, Direction, Gate, Plan, Question, Request};
+use crate::rollout::{self, Decision, Direction, Gate, Plan, Request};
 use crate::sys::{BootClock, BootId};
 use crate::types::{NodeName, Version};
 
@@ -73,6 +74,17 @@ pub enum Done {
     },
 }
 
+/// In words.
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gate(gate) => gate.fmt(f),
+            Self::SiblingTries(node) => write!(f, "node {node} of this host tries a version first"),
+            Self::SiblingFailed(node) => write!(f, "node {node} of this host tried it, and it failed there"),
+        }
+    }
+}
+
 /// Asks the launcher to try a candidate.
 pub trait Ask: Send + Sync {
     /// The launcher's answer.
@@ -90,26 +102,8 @@ impl Engine {
     ) -> Result<(Found, Listing), UpgradeError> {
         observer(Step::Checking);
         let listing = source(self)?.releases(freshness, now).await?;
-        let available: Vec<Available> = listing
-            .releases
-            .iter()
-            .filter(|release| release.choose(&self.product, &self.target).is_ok())
-            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
-            .collect();
-        let policy = self.install.policy()?;
-        let question = Question {
-            now,
-            running: &self.running.version,
-            available: &available,
-            vetoes: &self.ledger.active_vetoes(now)?,
-            pin: policy.pin.as_ref(),
-            pause: policy.pause.as_ref(),
-            first_seen: &self.ledger.first_seen_all(available.iter().map(|available| &available.version), now)?,
-            window: self.settings.rollout.window,
-            position: policy.position.as_bytes(),
-            request,
-        };
-        let found = match rollout::decide(&question) {
+        let facts = self.facts(&listing, now)?;
+        let found = match rollout::decide(&facts.question(self, request)) {
             Decision::UpToDate => Found::UpToDate,
             Decision::Waiting { version, until, because } => {
                 Found::Waiting { version, until, because: Wait::Gate(because) }
@@ -121,7 +115,7 @@ impl Engine {
     }
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
-    fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
+    pub(super) fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
         if let Some(lease) = self.install.standing_lease() {
             let remaining = BootClock::now().until(lease.deadline);
             if lease.owner != self.node && lease.boot == BootId::current() && !remaining.is_zero() {
