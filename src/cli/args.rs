@@ -195,6 +195,21 @@ pub(super) enum CacheVerb {
     Ls,
     /// Verify all of it as an upgrade would; what does not hold is removed
     Verify,
+    /// Remove what is too old, then the oldest until the rest is small enough
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Prune {
+    /// Remove what was stored longer ago, such as 30d [default: cache.max_age]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) max_age: Option<jiff::SignedDuration>,
+    /// Keep at most so much, such as 500MiB [default: cache.max_size]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<crate::types::ByteLimit>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 impl Cli {

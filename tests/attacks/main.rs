@@ -9,6 +9,7 @@ mod http_server;
 
 mod a12_listing;
 mod a_cache;
+mod a_prune;
 mod a_turn;
 mod archive_fixtures;
 mod b1_pages;
