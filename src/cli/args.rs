@@ -23,7 +23,8 @@ use crate::types::{NodeName, Target, Version};
         EXIT CODES\n  \
         0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
         4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
-        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available"
+        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available\n  \
+        `doctor`: 0 nothing stands against running and upgrading   2 configuration   3 runs, cannot upgrade itself   9 cannot run"
 )]
 pub(super) struct Cli {
     /// Read this configuration file instead of the system's
@@ -75,6 +76,12 @@ pub(super) enum Verb {
     Verify(Verify),
     /// The shared cache of signed archives
     Cache(CacheArgs),
+    /// Whether anything stands against running and upgrading here, and the command that mends it
+    Doctor,
+    /// A completion script for a shell, to standard output
+    Completions(Completions),
+    /// The manual page in roff, to standard output
+    Man,
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -184,6 +191,13 @@ pub(super) struct Verify {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct CacheArgs {
     #[command(subcommand)]
     pub(super) verb: CacheVerb,
@@ -201,10 +215,10 @@ pub(super) enum CacheVerb {
 
 #[derive(Debug, Args)]
 pub(super) struct Prune {
-    /// Remove what was stored longer ago, such as 30d [default: cache.max_age]
+    /// Remove what was stored longer ago, such as 30d [default: the setting `cache.max_age`]
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(super) max_age: Option<jiff::SignedDuration>,
-    /// Keep at most so much, such as 500MiB [default: cache.max_size]
+    /// Keep at most so much, such as 500MiB [default: the setting `cache.max_size`]
     #[arg(long, value_name = "SIZE")]
     pub(super) max_size: Option<crate::types::ByteLimit>,
     /// Only say what would be removed
@@ -238,6 +252,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exit_codes_and_every_verb_are_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["EXIT CODES", "why", "unveto", "doctor", "completions", "man", "cache"] {
+            assert!(help.contains(word), "{word}");
+        }
     }
 
     #[test]

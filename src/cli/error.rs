@@ -51,6 +51,8 @@ pub(super) enum CliError {
     CacheRejected(usize),
     #[error("this node has no veto on {0}, so nothing was lifted; `history` shows its vetoes")]
     NoSuchVeto(Version),
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     #[error("there is no attempt {0} in the history")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
@@ -73,7 +75,7 @@ impl ToolError for CliError {
                 WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,
             },
             Self::Install(error) => of_install(error),
-            Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) => Exit::Storage,
+            Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
             Self::NoVerdict { .. } => Exit::Unexpected,
@@ -86,7 +88,10 @@ fn of_install(error: &InstallError) -> Exit {
     match error {
         InstallError::Unsupported { .. } | InstallError::NoFolder(_) => Exit::Unsupported,
         InstallError::Busy(_) => Exit::Busy,
-        InstallError::Record { .. } | InstallError::Digest { .. } | InstallError::Sys(_) => Exit::Storage,
+        InstallError::Record { .. }
+        | InstallError::Digest { .. }
+        | InstallError::Capabilities { .. }
+        | InstallError::Sys(_) => Exit::Storage,
     }
 }
 

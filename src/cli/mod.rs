@@ -6,9 +6,11 @@
 
 mod args;
 mod cache;
+mod doctor;
 mod error;
 mod follow;
 mod history;
+mod manual;
 mod node;
 mod policy;
 mod session;
@@ -54,6 +56,9 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Resume => policy::resume(app, &cli),
         Verb::Verify(verb) => verify::verify(app, &cli, verb),
         Verb::Cache(verb) => cache::cache(app, &cli, verb),
+        Verb::Doctor => doctor::doctor(app, &cli),
+        Verb::Completions(verb) => manual::completions(app, verb),
+        Verb::Man => manual::page(app),
     };
     match outcome {
         Ok(code) => code,

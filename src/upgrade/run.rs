@@ -276,6 +276,7 @@ impl Engine {
             return Ok(Done::Nothing(Found::UpToDate));
         }
         self.install.open_version(&candidate)?;
+        self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
         let asked = self.hand_over(attempt, trial, candidate, Purpose::Rollback, launcher, observer).await;

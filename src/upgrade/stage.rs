@@ -12,7 +12,7 @@ use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Release};
 use crate::install::Installed;
-use crate::sys::SysError;
+use crate::sys::{Place, SysError, file_owner};
 use crate::types::{ByteLimit, ReleaseId};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
@@ -115,6 +115,7 @@ async fn download(
     turn: Option<&DownloadTurnSlot>,
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
+    require_space(engine, &chosen.archive)?;
     let signature = fetch_signature(engine, id, &chosen.signature).await?;
     let version = id.version.clone();
     let mut file = engine.install.staging().unnamed_file()?;
@@ -133,6 +134,33 @@ async fn download(
         verified.map_err(|source| UpgradeError::Archive { id: Box::new(id), source })
     })
     .await
+}
+
+/// Room for the archive where it is staged and where it is kept, and for the version: as much as the
+/// running one takes, for lack of a better guess. Said before anything is downloaded.
+fn require_space(engine: &Engine, archive: &Asset) -> Result<(), UpgradeError> {
+    let Some(length) = archive.size() else { return Ok(()) };
+    if !engine.settings.limits.archive.admits(length) {
+        // Refused for that, by the download.
+        return Ok(());
+    }
+    let (_, _, version) = file_owner(&engine.install.committed_path())?;
+    let install = engine.install.staging().path();
+    let place = Place::of(install)?;
+    let mut needed = length.saturating_add(version);
+    if let Some(cache) = &engine.cache
+        && let Ok(kept) = Place::of(cache.path())
+    {
+        if kept.device == place.device {
+            needed = needed.saturating_add(length);
+        } else if kept.free < length {
+            tracing::warn!(event = "cache_full", free = kept.free, needed = length, "`cache prune` makes room");
+        }
+    }
+    if place.free < needed {
+        return Err(UpgradeError::NoSpace { folder: install.to_owned(), needed, free: place.free });
+    }
+    Ok(())
 }
 
 async fn fetch_signature(engine: &Engine, id: &ReleaseId, asset: &Asset) -> Result<Signature, UpgradeError> {
@@ -191,6 +219,7 @@ async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed
             let dir = engine.install.make_version_dir(&installed)?;
             staged.publish_into(dir.as_dir(), engine.install.program())?;
         }
+        engine.install.carry_capabilities(&installed)?;
         Ok(installed)
     })
     .await
