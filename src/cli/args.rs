@@ -148,7 +148,7 @@ pub(super) struct History {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(super) limit: u32,
     /// Everything about one attempt
-    #[arg(value_name = "ATTEMPT")]
+    #[arg(value_name = "ATTEMPT", value_parser = attempt)]
     pub(super) attempt: Option<crate::ledger::AttemptId>,
 }
 
@@ -161,17 +161,26 @@ pub(super) struct Pin {
 #[derive(Debug, Args)]
 pub(super) struct Pause {
     /// End by itself at this time (RFC 3339, such as 2027-01-31T06:00:00Z)
-    #[arg(long, value_name = "TIME", conflicts_with = "span")]
+    #[arg(long, value_name = "TIME", conflicts_with = "span", value_parser = time)]
     pub(super) until: Option<jiff::Timestamp>,
     /// End by itself after this time (such as 2h, or 3d)
-    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = span, allow_hyphen_values = true)]
     pub(super) span: Option<jiff::SignedDuration>,
+}
+
+fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "is not a time such as 2027-01-31T06:00:00Z".to_owned())
+}
+
+fn attempt(text: &str) -> Result<crate::ledger::AttemptId, String> {
+    text.parse().map_err(|_| "is not the number of an attempt; `history` lists them".to_owned())
 }
 
 /// A friendly span; a day is 24 hours.
 fn span(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let none = |_| "is not a time span such as 90m, 2h or 3d".to_owned();
+    let span: jiff::Span = text.parse().map_err(none)?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(none)?;
     if span.is_positive() { Ok(span) } else { Err("must be longer than nothing".to_owned()) }
 }
 

@@ -34,6 +34,9 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
             };
             let checked =
                 cache.verify_all(&app.keyring()?, install(app, &settings)?.staging(), &settings.limits, &mut tell)?;
+            if checked.is_empty() && !cli.json {
+                say(&format!("{} holds no archive", cache.path().display()));
+            }
             match checked.iter().filter(|checked| matches!(checked, Checked::Rejected(_))).count() {
                 0 => Ok(ExitCode::SUCCESS),
                 rejected => Err(CliError::CacheRejected(rejected)),

@@ -24,8 +24,7 @@ pub(super) fn doctor(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     } else {
         findings.iter().for_each(tell);
         say(match worst {
-            None => "nothing stands against running and upgrading here",
-            Some(Severity::Note) => "nothing of this stands against running and upgrading here",
+            None | Some(Severity::Note) => "nothing stands against running and upgrading here",
             Some(Severity::NoUpgrades) => "the node can run here, and cannot upgrade itself: it only tells of releases",
             Some(Severity::CannotRun) => "the node cannot run here",
         });

@@ -53,6 +53,8 @@ pub(super) enum CliError {
     NoSuchVeto(Version),
     #[error("cannot write to standard output: {0}")]
     Output(std::io::Error),
+    #[error("nothing was asked for; say one of: {0}. `--help` explains them")]
+    NoVerb(String),
     #[error("there is no attempt {0} in the history")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
@@ -61,7 +63,7 @@ impl ToolError for CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
-            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchVeto(_) => Exit::Usage,
+            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchVeto(_) | Self::NoVerb(_) => Exit::Usage,
             Self::Launcher(error) => match error {
                 LauncherError::Running { .. } => Exit::Busy,
                 LauncherError::Install(error) => of_install(error),

@@ -21,17 +21,26 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::console::fail;
 use crate::node::App;
 use args::{Cli, Verb};
+use error::CliError;
 
 /// Runs the program that the command line asks for.
 #[must_use]
 pub fn main(app: &App) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            // Clap's own sentence would also name what only launchers start.
+            let command = Cli::command();
+            let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+            let verbs: Vec<_> = shown.map(clap::Command::get_name).collect();
+            return fail(&CliError::NoVerb(verbs.join(", ")), std::env::args_os().any(|word| word == "--json"));
+        }
         Err(error) => {
             // Help and version are no errors; clap knows.
             error.print().ok();

@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("it is a symbolic link; replace it by a real file or folder of your own")]
     Symlink,
     /// Something other than a regular file: FIFO, socket, device or folder.
-    #[error("it is a {0}, not a regular file; remove it")]
+    #[error("it is a {0}, not a regular file; remove it, or name another file")]
     NotRegular(&'static str),
     /// Not a folder.
     #[error("it is not a folder")]
