@@ -154,3 +154,17 @@ fn file_capabilities_that_may_not_be_given_are_refused_with_the_command_that_rep
     let report = place.run(&["doctor", "--json"]);
     assert!(report.code == 9 || report.code == 3, "another's install: {report:#?}");
 }
+
+#[test]
+fn an_install_of_somebody_else_tells_of_releases_and_never_upgrades() {
+    let place = Place::new();
+    place.publish(&["1.4.0"]);
+    for below in ["data", "cache"] {
+        fs::create_dir(place.path(below)).unwrap();
+        place.give_to_nobody(below);
+    }
+    place.run_as_nobody(&["upgrade", "check"]).exits(100);
+    let refused = place.run_as_nobody(&["upgrade"]).exits(3);
+    assert!(refused.stderr.contains("cannot upgrade itself"), "{refused:#?}");
+    assert!(!place.path("bin/.exuvia").exists(), "nothing is made beside another's binary");
+}

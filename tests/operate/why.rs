@@ -55,3 +55,29 @@ fn a_veto_is_lifted_while_the_node_runs_and_the_node_heeds_it() {
     assert_eq!(gate(&place.run(&["why", "--json"]).exits(0).json(), "veto")["open"], true);
     place.run(&["unveto", "1.4.0"]).exits(2);
 }
+
+#[test]
+fn an_installs_moment_in_a_rollout_is_kept_across_restarts_and_differs_from_anothers() {
+    let delay = |place: &Place| gate(&place.run(&["why", "--json"]).exits(0).json(), "delay");
+    let [one, other] = [Place::new(), Place::new()];
+    for place in [&one, &other] {
+        place.publish(&["1.4.0"]);
+        place.configure("poll.interval = \"1h\"");
+    }
+    // The last word wins: a day, where the place's own configuration has no window.
+    let spread = |place: &Place| {
+        let text = std::fs::read_to_string(place.path("exuvia.toml")).unwrap();
+        std::fs::write(place.path("exuvia.toml"), text.replace("\"0s\"", "\"24h\"")).unwrap();
+    };
+    spread(&one);
+    spread(&other);
+    let before = delay(&one);
+    let running = one.start();
+    assert_eq!(delay(&one), before);
+    drop(running);
+    let running = one.start();
+    assert_eq!(delay(&one), before);
+    drop(running);
+    assert_eq!(delay(&one), before);
+    assert_ne!(delay(&other)["inputs"]["delay"], before["inputs"]["delay"]);
+}
