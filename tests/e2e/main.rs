@@ -7,4 +7,5 @@
 mod http_server;
 mod support;
 
+mod environment;
 mod upgrades;
