@@ -1,6 +1,7 @@
 //! A self-updating node, and the verified upgrade subsystem inside it.
 //!
-//! The rooms, bottom up. A room imports only rooms above it in this list; a test proves it.
+//! The [`manual`] tells how one upgrade goes, what lies where, who attacks and which test shows that
+//! they fail. The rooms, bottom up: a room imports only rooms above it in this list; a test proves it.
 
 pub mod types;
 
@@ -36,3 +37,5 @@ pub mod node;
 pub mod publish;
 
 pub mod cli;
+
+pub mod manual;

@@ -7,9 +7,7 @@ use crate::types::{NodeName, Target, Version};
 
 /// A node that upgrades itself to releases that its pinned keys signed.
 #[derive(Debug, Parser)]
-#[command(
-    disable_version_flag = true,
-    after_long_help = "EXAMPLES\n  \
+#[command(after_long_help = "EXAMPLES\n  \
         Run a node that follows a release listing:\n    \
         exuvia --set source.listing=https://releases.example/releases.json run\n  \
         See whether there is something newer, for a script (exit code 100: yes):\n    \
@@ -24,19 +22,18 @@ use crate::types::{NodeName, Target, Version};
         0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
         4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
         7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available\n  \
-        `doctor`: 0 nothing stands against running and upgrading   2 configuration   3 runs, cannot upgrade itself   9 cannot run"
-)]
+        `doctor`: 0 nothing stands against running and upgrading   2 configuration   3 runs, cannot upgrade itself   9 cannot run")]
 pub(super) struct Cli {
     /// Read this configuration file instead of the system's
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Which node of this host
+    /// Which node of this host [default: the one that the configuration names, else "default"]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) node: Option<NodeName>,
     /// Override a setting, such as trial.start=30s; may be repeated
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = assignment)]
     pub(super) set: Vec<(String, String)>,
-    /// Print JSON instead of words
+    /// Print JSON instead of words, one object a line
     #[arg(long, global = true)]
     pub(super) json: bool,
     #[command(subcommand)]
@@ -62,17 +59,17 @@ pub(super) enum Verb {
     Why(Why),
     /// Try a version again that failed on this node, from the next look on
     Unveto(Unveto),
-    /// Go back to the version that the node ran before, and stay there
+    /// Go back to the version that the node ran before, and stay there until `unpin`
     Rollback(Rollback),
     /// Allow one version only, for all nodes that share this binary
     Pin(Pin),
-    /// Follow new releases again
+    /// End a pin: follow new releases again
     Unpin,
-    /// Start no upgrade by itself for a while
+    /// Start no upgrade until `resume`, or for a while; for all nodes that share this binary
     Pause(Pause),
-    /// End a pause
+    /// End a pause, so that upgrades start again
     Resume,
-    /// Check a release archive as the node would
+    /// Check whether a key that this program pins signed a release archive
     Verify(Verify),
     /// The shared cache of signed archives
     Cache(CacheArgs),
@@ -98,13 +95,16 @@ pub(super) struct Upgrade {
     /// Go to this version, whatever channel and rollout say
     #[arg(long, value_name = "VERSION")]
     pub(super) version: Option<Version>,
+    /// Take releases from this bundle, a folder or a tar file of one, instead of the configured source
+    #[arg(long, value_name = "BUNDLE")]
+    pub(super) from: Option<PathBuf>,
     /// Go there also when it is older; the node is pinned to it then
     #[arg(long)]
     pub(super) allow_downgrade: bool,
     /// Try a version again that failed on this node
     #[arg(long, requires = "version")]
     pub(super) lift_veto: bool,
-    /// Only say what would be done
+    /// Only say what would be done; nothing is downloaded
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Return when the trial has begun, without waiting for the verdict
@@ -134,7 +134,7 @@ pub(super) struct Unveto {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// The version to go back to, when it is not the previous one
+    /// Only if this is the version that the node keeps to go back to; see `status`
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<Version>,
     /// Return when the trial has begun, without waiting for the verdict
@@ -147,7 +147,7 @@ pub(super) struct History {
     /// How many attempts, newest first
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(super) limit: u32,
-    /// Everything about one attempt
+    /// Everything about one attempt, by its number
     #[arg(value_name = "ATTEMPT", value_parser = attempt)]
     pub(super) attempt: Option<crate::ledger::AttemptId>,
 }
@@ -178,9 +178,9 @@ fn attempt(text: &str) -> Result<crate::ledger::AttemptId, String> {
 
 /// A friendly span; a day is 24 hours.
 fn span(text: &str) -> Result<jiff::SignedDuration, String> {
-    let none = |_| "is not a time span such as 90m, 2h or 3d".to_owned();
-    let span: jiff::Span = text.parse().map_err(none)?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(none)?;
+    let wanted = |_| "must be a time such as 90m, 2h or 3d".to_owned();
+    let span: jiff::Span = text.parse().map_err(wanted)?;
+    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wanted)?;
     if span.is_positive() { Ok(span) } else { Err("must be longer than nothing".to_owned()) }
 }
 
@@ -214,7 +214,7 @@ pub(super) struct CacheArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CacheVerb {
-    /// What is in it, as it describes itself
+    /// What is in it, as it describes itself: nothing is verified
     Ls,
     /// Verify all of it as an upgrade would; what does not hold is removed
     Verify,

@@ -6,7 +6,7 @@ use crate::launcher::LauncherError;
 use crate::ledger::LedgerError;
 use crate::node::{AppError, Failure, FailureKind, WorkerError};
 use crate::sys::SysError;
-use crate::types::Version;
+use crate::types::{NodeName, Version};
 use crate::upgrade::UpgradeError;
 
 /// What ends a program of a node.
@@ -37,13 +37,13 @@ pub(super) enum CliError {
         running
     )]
     RolledBack { version: Version, reason: String, running: Version },
-    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}")]
+    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}; try again")]
     NoVerdict { version: Version, reason: String, running: Version },
     #[error("the node did not finish within {waited_s} s; the upgrade goes on by itself: see `status` and `history`")]
     OutOfPatience { waited_s: u64 },
-    #[error("cannot talk to the node: {0}")]
+    #[error("cannot talk to the node: {0}. It was not changed; run this as the node's own user, and look into its log")]
     Talk(std::io::Error),
-    #[error("the node broke off without an answer; see its log, and `history`")]
+    #[error("the node broke off without an answer; what came of it is in `history`, and in its log")]
     BrokenOff,
     #[error("{file} does not verify: no key that this program pins signed it as {release}. Do not install it")]
     NotSigned { file: String, release: String },
@@ -55,7 +55,9 @@ pub(super) enum CliError {
     Output(std::io::Error),
     #[error("nothing was asked for; say one of: {0}. `--help` explains them")]
     NoVerb(String),
-    #[error("there is no attempt {0} in the history")]
+    #[error("no node {node} has run from this install, only {known}; choose one with --node, or `run` it first")]
+    NoSuchNode { node: NodeName, known: String },
+    #[error("there is no attempt {0} in the history; `history` lists those that there are")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
 
@@ -63,7 +65,11 @@ impl ToolError for CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
-            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchVeto(_) | Self::NoVerb(_) => Exit::Usage,
+            Self::Config(_)
+            | Self::NoSuchAttempt(_)
+            | Self::NoSuchNode { .. }
+            | Self::NoSuchVeto(_)
+            | Self::NoVerb(_) => Exit::Usage,
             Self::Launcher(error) => match error {
                 LauncherError::Running { .. } => Exit::Busy,
                 LauncherError::Install(error) => of_install(error),
@@ -71,7 +77,7 @@ impl ToolError for CliError {
                 LauncherError::Listen { .. } | LauncherError::System(_) => Exit::Unexpected,
             },
             Self::Worker(error) => match error {
-                WorkerError::Source(_) | WorkerError::Host(_) | WorkerError::Launcher(_) => Exit::Usage,
+                WorkerError::Source(_) | WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
                 WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,

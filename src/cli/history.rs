@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::args::{Cli, History, Unveto};
 use super::error::CliError;
-use super::session::{data, for_operator};
+use super::session::{data, expect_node, for_operator};
 use crate::console::{say, say_json};
 use crate::ledger::{Attempt, Ledger};
 use crate::node::App;
 
 pub(super) fn history(app: &App, cli: &Cli, args: &History) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
+    expect_node(app, &settings)?;
     let ledger = Ledger::open(&data(&settings)?, Timestamp::now())?;
     if let Some(id) = args.attempt {
         let (attempt, events) = ledger.attempt(id)?.ok_or(CliError::NoSuchAttempt(id))?;

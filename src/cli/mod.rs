@@ -22,7 +22,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::console::fail;
 use crate::node::App;
@@ -32,7 +32,8 @@ use error::CliError;
 /// Runs the program that the command line asks for.
 #[must_use]
 pub fn main(app: &App) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let command = Cli::command().name(app.product).version(app.version);
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
             // Clap's own sentence would also name what only launchers start.

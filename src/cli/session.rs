@@ -56,6 +56,18 @@ pub(super) fn install(app: &App, settings: &Settings) -> Result<Install, CliErro
     Ok(Install::open_or_detached(&committed()?, &app.product()?, &data(settings)?)?)
 }
 
+/// Refuses a node that never ran from this install where others did: a slip of the pen must not
+/// make a node.
+pub(super) fn expect_node(app: &App, settings: &Settings) -> Result<(), CliError> {
+    // What is wrong with the install is said by whoever needs it.
+    let Ok(install) = Install::open(&committed()?, &app.product()?) else { return Ok(()) };
+    let known: Vec<_> = install.nodes()?.into_iter().map(|(name, _)| name.to_string()).collect();
+    if known.is_empty() || !matches!(install.node(&settings.node), Ok(None)) {
+        return Ok(());
+    }
+    Err(CliError::NoSuchNode { node: settings.node.clone(), known: known.join(", ") })
+}
+
 /// The node's folder.
 pub(super) fn data(settings: &Settings) -> Result<PrivateDir, CliError> {
     Ok(PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?)

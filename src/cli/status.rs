@@ -4,14 +4,15 @@ use super::args::Cli;
 use super::error::CliError;
 use super::follow::no_node_runs;
 use super::policy;
-use super::session::{data, for_operator, install};
+use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
 use crate::install::{Progress, Trial};
 use crate::node::{Activity, App, Event, Request, Status, connect};
-use crate::upgrade::Step;
+use crate::upgrade::{CacheAnswer, Step};
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
+    expect_node(app, &settings)?;
     match connect(&data(&settings)?, &Request::Status) {
         Ok(mut lines) => match lines.next() {
             Some(Ok(Event::Status(status))) if cli.json => say_json(&status),
@@ -60,10 +61,13 @@ fn tell(status: &Status) {
     if let Some(trial) = &status.trial {
         say(&format!("trial      {}", of_trial(trial)));
     }
+    if !status.can_upgrade {
+        say("upgrades   not from here: this user cannot replace the binary; `upgrade` says why");
+    }
     if let Some(policy) = &status.policy {
         say(&policy::describe(policy));
     }
-    let source = status.source.as_deref().unwrap_or("none: set source.listing");
+    let source = status.source.as_deref().unwrap_or("none: set source.listing or source.github");
     say(&format!("source     {source} (trust: {})", status.trust));
     if let Some(last) = &status.last_check {
         say(&format!("checked    {:.0}: {}", last.at, last.detail));
@@ -89,6 +93,11 @@ pub(super) fn of_step(step: &Step) -> String {
         Step::Checking => "looks for releases".to_owned(),
         Step::WaitingForDownload { version, done } => {
             format!("waits for a sibling's download of {version} ({done} bytes so far)")
+        }
+        Step::Cached { version, answer: CacheAnswer::Hit } => format!("has {version} from the shared cache"),
+        Step::Cached { version, answer: CacheAnswer::Miss } => format!("does not find {version} in the shared cache"),
+        Step::Cached { version, answer: CacheAnswer::Rejected } => {
+            format!("refused what the shared cache had for {version}, and removed it")
         }
         Step::Downloading { version, .. } => format!("downloads {version}"),
         Step::Verifying { version } => format!("verifies {version}"),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::{Cli, Rollback, Upgrade, UpgradeVerb};
 use super::error::CliError;
 use super::follow::{follow, no_node_runs};
-use super::session::{committed, data, for_operator, install};
+use super::session::{committed, data, expect_node, for_operator, install};
 use super::status::of_step;
 use crate::config::Settings;
 use crate::console::{Bar, Exit, say, say_json};
@@ -25,6 +25,8 @@ pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, 
         allow_downgrade: args.allow_downgrade,
         lift_veto: args.lift_veto,
         dry_run: args.dry_run || check,
+        // The node may stand in another folder.
+        from: args.from.as_deref().map(std::path::absolute).transpose().map_err(CliError::Talk)?,
     };
     let told = ask(app, cli, request, args.no_wait)?;
     match told {
@@ -41,6 +43,7 @@ pub(super) fn rollback(app: &App, cli: &Cli, args: &Rollback) -> Result<ExitCode
 /// Has the running node do it, or prepares it where none runs.
 fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, CliError> {
     let settings = for_operator(app, cli)?;
+    expect_node(app, &settings)?;
     let install = install(app, &settings)?;
     let data = data(&settings)?;
     let show = Show::new(cli.json);
@@ -116,16 +119,20 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Re
     let now = Timestamp::now();
     let running = &engine.running.version;
     let work = match request {
-        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run } => {
+        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
             if let (true, Some(version)) = (lift_veto, &version) {
                 engine.ledger.lift_veto(version, now)?;
             }
             let request = rollout::Request { version, allow_downgrade };
             if dry_run {
-                let (found, _) = engine.find(Some(&request), Freshness::Unconditional, now, observer).await?;
+                let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+                let (found, _) = engine.find(Some(&request), bundle, freshness, now, observer).await?;
                 return Ok(Told::found(&found, running));
             }
-            Work::Upgrade(request)
+            match from {
+                Some(bundle) => Work::UpgradeFrom { request, bundle },
+                None => Work::Upgrade(request),
+            }
         }
         Request::GoBack { version } => Work::GoBack(version),
         Request::Status | Request::Why { .. } => return Ok(Told::UpToDate { running: running.clone() }),
@@ -142,7 +149,7 @@ struct Recorder {
 
 impl Ask for Recorder {
     async fn ask(&self, request: TryRequest) -> TryReply {
-        let TryRequest { id, candidate, purpose } = request;
+        let TryRequest { id, candidate, purpose, .. } = request;
         let Engine { install, node, running, settings, .. } = &*self.engine;
         let trial = Trial {
             id: id.clone(),

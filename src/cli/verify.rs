@@ -23,7 +23,8 @@ pub(super) fn verify(app: &App, cli: &Cli, args: &Verify) -> Result<ExitCode, Cl
     let not_signed = || CliError::NotSigned { file: args.file.display().to_string(), release: id.to_string() };
     let bytes = OperatorFile::read(&sig, ByteLimit::kib(8))?;
     let signature = Signature::from_bytes(&bytes).map_err(|error| {
-        let message = format!("{} is not a signature: {error}", sig.display());
+        let message =
+            format!("{} is not a signature: {error}. Do not use the archive; fetch both again", sig.display());
         CliError::Node(Failure { kind: FailureKind::Verification, reason: "signature".to_owned(), message })
     })?;
     let context = Context::archive(&id);

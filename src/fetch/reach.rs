@@ -56,6 +56,11 @@ impl fmt::Display for HostName {
 }
 
 impl HostName {
+    /// The host of an address, with its port where that is unusual.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        Some(Self { host: url.host()?.to_owned(), port: url.port() })
+    }
+
     fn is_host_of(&self, url: &Url) -> bool {
         url.host().is_some_and(|host| host.to_owned() == self.host)
     }
@@ -82,17 +87,13 @@ pub enum UrlRefusal {
     #[error("it carries a user name or password; nothing secret is sent to a release server")]
     Credentials,
     /// Plain http to somewhere that is neither loopback nor allowed by name.
-    #[error(
-        "plain http is used for loopback only; use https, or allow the host by name in the setting for plain http hosts"
-    )]
+    #[error("plain http is used for loopback only; use https, or name the host in source.allow_plain_http")]
     PlainHttp,
     /// From https down to plain http.
     #[error("it leads from https down to plain http, which anybody on the way can read and change")]
     Downgrade,
     /// Neither the listing's own host nor a configured asset host.
-    #[error(
-        "{host} is neither the listing's own host nor a configured asset host; add it to the asset hosts if it is meant"
-    )]
+    #[error("{host} is neither the listing's own host nor named in source.asset_hosts; add it there if it is meant")]
     HostNotAllowed {
         /// The host found, with its port where it has an unusual one.
         host: String,
@@ -145,7 +146,7 @@ impl Reach {
     }
 }
 
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

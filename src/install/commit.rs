@@ -7,7 +7,7 @@ use super::lease::LeaseEpoch;
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Another node took the lease over in the meantime.
-    #[error("the right to try this version passed to another node of this host")]
+    #[error("the right to try this version passed to another node of this host, so it was not committed")]
     LeaseLost,
     /// The install folder could not be used.
     #[error(transparent)]
@@ -38,6 +38,7 @@ impl Install {
         state.next = None;
         state.origin = Origin::Upgrade;
         state.epoch = state.epoch.max(epoch.0);
+        state.since = state.epoch;
         self.write_state(&state)?;
         Ok(())
     }

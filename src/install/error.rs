@@ -19,10 +19,14 @@ pub enum InstallError {
         source: SysError,
     },
     /// The committed path leads nowhere usable.
-    #[error("the path of the running program, {}, has no folder or no plain name", .0.display())]
+    #[error(
+        "the path of the running program, {}, has no folder, no plain name or no record beside it; start it by the path \
+         at which it is installed",
+        .0.display()
+    )]
     NoFolder(PathBuf),
     /// A record is not what this program writes.
-    #[error("{} is damaged ({reason}); move it away to start from the committed binary", path.display())]
+    #[error("{} is damaged ({reason}), and was left as it is; move it away, and it is made anew", path.display())]
     Record {
         /// The record's file.
         path: PathBuf,
@@ -30,7 +34,11 @@ pub enum InstallError {
         reason: serde_json::Error,
     },
     /// A binary's content is not what its record says.
-    #[error("{} has digest {found}, and its record says {expected}; it will not be run", path.display())]
+    #[error(
+        "{} has digest {found}, and its record says {expected}; it is not run. Somebody changed it: look who may \
+         write there, and remove it, so that it is fetched again",
+        path.display()
+    )]
     Digest {
         /// The binary.
         path: PathBuf,
@@ -57,7 +65,7 @@ pub enum InstallError {
         source: std::io::Error,
     },
     /// The host's lock stayed taken.
-    #[error("another node of this host has held {} for too long; try again", .0.display())]
+    #[error("another process of this host has held {} for too long; nothing was changed. Try again", .0.display())]
     Busy(PathBuf),
     /// A file or folder could not be used.
     #[error(transparent)]

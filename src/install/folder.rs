@@ -1,13 +1,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::binary::{Binary, Installed};
 use super::error::InstallError;
 use super::package::package_manager;
 use super::policy::Policy;
-use super::record::{self, NodeRecord};
+use super::record::{self, NodeRecord, VerdictKind};
 use crate::sys::{Dir, Lock, Loose, Moment, Place, PrivateDir, Refusal, SysError};
 use crate::types::{NodeName, Product, Version};
 
@@ -33,6 +34,9 @@ pub(super) struct State {
     pub(super) next: Option<Installed>,
     pub(super) epoch: u64,
     pub(super) origin: Origin,
+    /// The epoch at which [`Self::committed`] came there: leases count on without changing it.
+    #[serde(default)]
+    pub(super) since: u64,
 }
 
 /// Who put the committed binary there.
@@ -77,6 +81,7 @@ impl Install {
             return Err(unsupported(SysError::refused(folder, Refusal::NoExec)));
         }
         let home = Dir::open(folder).map_err(unsupported)?;
+        home.refuse_if_others_may_write().map_err(unsupported)?;
         // Also refuses a binary of another owner, or one that others may write.
         home.open_program(name).map_err(unsupported)?;
         let dir = home.private_subdir(Self::FOLDER, Loose::RefuseWritable).map_err(unsupported)?;
@@ -166,6 +171,29 @@ impl Install {
         Ok(names.into_iter().filter_map(|name| Some((name.clone(), self.node(&name).ok()??))).collect())
     }
 
+    /// A sibling of `node` whose trial of that version failed, and when, if that is still believed.
+    pub fn failed_at_sibling(
+        &self,
+        node: &NodeName,
+        version: &Version,
+        now: Timestamp,
+        believed: Duration,
+    ) -> Result<Option<(NodeName, Timestamp)>, InstallError> {
+        for (sibling, record) in self.nodes()? {
+            let failed = record.verdicts.iter().rev().find(|verdict| {
+                verdict.kind == VerdictKind::Bad
+                    && verdict.candidate.version == *version
+                    && verdict.is_recent(now, believed)
+            });
+            if let Some(verdict) = failed
+                && sibling != *node
+            {
+                return Ok(Some((sibling, verdict.at)));
+            }
+        }
+        Ok(None)
+    }
+
     fn node_names(&self) -> Result<Vec<NodeName>, InstallError> {
         let names = self.nodes.names()?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
@@ -212,7 +240,7 @@ impl Install {
         };
         let by_operator = state.origin == Origin::Operator;
         let (mut record, adopted) = match found {
-            Some(record) if !(by_operator && record.install_epoch < state.epoch) => (record, Adopted::AsRecorded),
+            Some(record) if !(by_operator && record.install_epoch < state.since) => (record, Adopted::AsRecorded),
             Some(old) => {
                 let mut record = NodeRecord::new(state.committed.clone(), state.epoch);
                 record.verdicts.clone_from(&old.verdicts);
@@ -241,15 +269,14 @@ impl Install {
         let state = match recorded {
             Some(state) if state.next.is_none() && state.committed.digest == found => return Ok(state),
             Some(State { next: Some(next), epoch, .. }) if next.digest == found => {
-                State { committed: next, next: None, epoch, origin: Origin::Upgrade }
+                State { committed: next, next: None, epoch, origin: Origin::Upgrade, since: epoch }
             }
             Some(state) if state.committed.digest == found => State { next: None, ..state },
-            other => State {
-                committed: Installed { version: own.clone(), digest: found },
-                next: None,
-                epoch: other.map_or(0, |state| state.epoch) + 1,
-                origin: Origin::Operator,
-            },
+            other => {
+                let epoch = other.map_or(0, |state| state.epoch) + 1;
+                let committed = Installed { version: own.clone(), digest: found };
+                State { committed, next: None, epoch, origin: Origin::Operator, since: epoch }
+            }
         };
         self.write_state(&state)?;
         Ok(state)
@@ -272,7 +299,9 @@ impl Install {
     /// Removes versions that no record names, and temporaries of dead writers. Returns what it removed.
     pub fn prune(&self) -> Result<Vec<String>, InstallError> {
         let _lock = self.lock()?;
-        self.staging.sweep()?;
+        for dir in [&self.staging, &self.nodes, &self.dir] {
+            dir.sweep()?;
+        }
         let mut kept = Vec::new();
         let state = self.state()?;
         kept.push(state.committed.folder_name());

@@ -48,6 +48,14 @@ pub enum LeaseOutcome {
 /// No lease is believed for longer: a forged one can only delay, and only for so long.
 const LONGEST: Duration = Duration::from_hours(24);
 
+impl Lease {
+    /// For how long it still holds; `None`: it does not.
+    fn remaining(&self, now: BootClock) -> Option<Duration> {
+        let remaining = now.until(self.deadline);
+        (self.boot == BootId::current() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
+    }
+}
+
 const FILE: &str = "lease.json";
 
 impl Install {
@@ -59,19 +67,14 @@ impl Install {
         span: Duration,
     ) -> Result<LeaseOutcome, InstallError> {
         let _lock = self.lock()?;
-        let (boot, now) = (BootId::current(), BootClock::now());
+        let now = BootClock::now();
         // A damaged lease is no lease; its epoch is made up for by the state's.
         let standing: Option<Lease> = record::read(self.dir(), FILE).unwrap_or(None);
-        if let Some(lease) = &standing {
-            let remaining = now.until(lease.deadline);
-            let valid = lease.boot == boot && !remaining.is_zero() && remaining <= LONGEST;
-            if valid && lease.owner != *node {
-                return Ok(LeaseOutcome::Held {
-                    by: lease.owner.clone(),
-                    candidate: lease.candidate.clone(),
-                    remaining,
-                });
-            }
+        if let Some(lease) = standing.as_ref().filter(|lease| lease.owner != *node)
+            && let Some(remaining) = lease.remaining(now)
+        {
+            let (by, candidate) = (lease.owner.clone(), lease.candidate.clone());
+            return Ok(LeaseOutcome::Held { by, candidate, remaining });
         }
         let mut state = self.state()?;
         let newest = standing.map_or(0, |lease| lease.epoch.0).max(state.epoch);
@@ -80,7 +83,8 @@ impl Install {
         state.epoch = epoch.0;
         self.write_state(&state)?;
         let deadline = now.after(span.min(LONGEST));
-        let lease = Lease { owner: node.clone(), candidate: candidate.clone(), boot, deadline, epoch };
+        let lease =
+            Lease { owner: node.clone(), candidate: candidate.clone(), boot: BootId::current(), deadline, epoch };
         record::write(self.dir(), FILE, &lease)?;
         Ok(LeaseOutcome::Mine(epoch))
     }
@@ -95,9 +99,23 @@ impl Install {
         Ok(())
     }
 
-    /// The lease that stands, whoever holds it, for display.
+    /// Takes back whatever lease this node still has from before a kill. For its own launcher at its
+    /// start: nobody else may try for this node then.
+    pub fn drop_leases_of(&self, node: &NodeName) -> Result<(), InstallError> {
+        match self.standing_lease() {
+            Some(lease) if lease.owner == *node => self.release_lease(lease.epoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lease of a sibling that tries a version just now, if one does.
     #[must_use]
-    pub fn standing_lease(&self) -> Option<Lease> {
+    pub fn lease_of_sibling(&self, node: &NodeName) -> Option<Lease> {
+        self.standing_lease().filter(|lease| lease.owner != *node && lease.remaining(BootClock::now()).is_some())
+    }
+
+    /// The lease that stands, whoever holds it, whether or not it has ended.
+    fn standing_lease(&self) -> Option<Lease> {
         record::read(self.dir(), FILE).unwrap_or(None)
     }
 

@@ -21,10 +21,10 @@ pub enum LedgerError {
     #[error("the node's ledger {0}; restart the node, which sets the file aside and makes a new one")]
     Corrupt(Corruption),
     /// The operating system has no randomness for a node id.
-    #[error("cannot draw a node id: the operating system has no randomness")]
+    #[error("cannot draw a node id: the operating system has no randomness; nothing was recorded. Try again")]
     Random,
     /// Anything else that the database reports.
-    #[error("the node's ledger failed: {0}")]
+    #[error("the node's ledger failed: {0}; nothing was recorded. Try again, and restart the node if it stays so")]
     Database(#[source] rusqlite::Error),
 }
 

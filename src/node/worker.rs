@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,18 +13,21 @@ use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Request, Told};
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
+use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
-use crate::fetch::{Freshness, HttpSettings, Location, LocationError, StaticListing};
+use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
-use crate::upgrade::{Done, Engine, Found, Observer, UpgradeError, Wait, Work, close_orphans, import_verdicts};
+use crate::upgrade::{
+    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+};
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +38,9 @@ pub enum WorkerError {
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The source's address is none.
-    #[error("the setting source.listing cannot be used: {0}")]
-    Source(#[from] LocationError),
-    /// A host in the settings is none.
-    #[error("a host in the settings cannot be used: {0}")]
-    Host(#[from] crate::fetch::HostNameError),
+    /// The settings name no source that can be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The install folder cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -50,10 +51,10 @@ pub enum WorkerError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// A part of the worker failed.
-    #[error("the worker cannot go on: {0}")]
+    #[error("the worker cannot go on: {0}. Its launcher starts it again")]
     Io(#[from] std::io::Error),
     /// The job ended by itself.
-    #[error("the node's job ended: {0}")]
+    #[error("the node's job ended: {0}. Its launcher starts it again")]
     Job(String),
 }
 
@@ -85,17 +86,8 @@ pub fn engine(
     let install = Install::open_or_detached(committed, &product, &data)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
-    let http = HttpSettings {
-        asset_hosts: settings.source.asset_hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        plain_http_hosts: settings.source.allow_plain_http.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        listing_lifetime: settings.poll.listing_ttl,
-        ..HttpSettings::default()
-    };
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = match &settings.source.listing {
-        None => None,
-        Some(listing) => Some(StaticListing::new(listing.parse::<Location>()?, &http, shared)),
-    };
+    let source = source(&settings, shared)?.map(Arc::new);
     let running = match running {
         Some(running) => running,
         None => install.adopt(&settings.node, &app.version()?)?.0.running,
@@ -115,6 +107,11 @@ pub fn engine(
     })
 }
 
+/// The longest pause that a source can ask for: nobody silences a node for good.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+/// How long a leaving worker waits for the end of work that is all but done.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
 struct Worker {
     engine: Arc<Engine>,
     state: Arc<State>,
@@ -124,6 +121,8 @@ struct Worker {
     /// The trial that is being begun again.
     resumed: Option<String>,
     asked: Option<tokio::sync::oneshot::Sender<Event>>,
+    /// A request that waits for the work under way.
+    queued: Option<Asked>,
     next: Instant,
 }
 
@@ -149,7 +148,8 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker = Self { engine, state, link, running: None, resumed: None, asked: None, next: Instant::now() };
+        let mut worker =
+            Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
@@ -169,7 +169,9 @@ impl Worker {
                 _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
                 order = orders.recv() => match order {
                     Some(Order::Activate) => {
-                        activate.send_replace(true);
+                        // Said again after a trial that was cut short, and then to the proven worker.
+                        let again = activate.send_replace(true);
+                        let on_trial = hello.on_trial && !again;
                         for (listener, fd) in listeners.take().into_iter().flatten() {
                             let (site, stopping) = (site.clone(), stopping.clone());
                             servers.push(match listener {
@@ -177,9 +179,9 @@ impl Worker {
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
                             });
                         }
-                        worker.activated(hello.on_trial).await?;
+                        worker.activated(on_trial).await;
                     }
-                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await?,
+                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
                     Some(Order::Drain) => break,
                     Some(Order::Alone) | None => {
@@ -194,9 +196,16 @@ impl Worker {
                 ended = &mut job => return Err(job_ended(ended)),
             }
         }
+        // A trial that has just been accepted is what this worker leaves for: its operator must hear of it.
+        if worker.running.is_some()
+            && let Ok(done) = tokio::time::timeout(LAST_WORD, finished(&mut worker.running)).await
+        {
+            worker.settle(done);
+        }
         worker.state.set(Activity::Draining);
         worker.link.tell(&ToLauncher::Stopping);
-        worker.answer(Event::Failed(Failure::busy("this node is stopping")));
+        worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
+        drop(worker.queued.take());
         stop.send_replace(true);
         let leave = async {
             for server in servers {
@@ -209,17 +218,17 @@ impl Worker {
     }
 
     /// From here on this worker serves, polls and cleans up.
-    async fn activated(&mut self, on_trial: bool) -> Result<(), WorkerError> {
+    async fn activated(&mut self, on_trial: bool) {
         self.state.set(if on_trial { Activity::OnTrial } else { Activity::Idle });
         self.link.tell(&ToLauncher::Status(format!("serves, version {}", self.engine.running.version)));
         if on_trial {
             // A candidate looks for nothing: its verdict comes first.
             self.next = Instant::now() + Duration::from_hours(24);
-            return Ok(());
+            return;
         }
-        let record = self.catch_up().await?;
+        let record = self.catch_up().await;
         self.next = match record.and_then(|record| record.trial) {
-            Some(trial) if trial.progress == Progress::Pending => {
+            Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));
                 self.next_look()
             }
@@ -228,11 +237,11 @@ impl Worker {
                 Instant::now() + self.engine.settings.poll.interval.min(Duration::from_secs(10)).mul_f64(random() / 2.0)
             }
         };
-        Ok(())
     }
 
-    /// Takes over what was found out while no worker of this version listened.
-    async fn catch_up(&self) -> Result<Option<NodeRecord>, WorkerError> {
+    /// Takes over what was found out while no worker of this version listened. A full disk, say,
+    /// costs the note of it for now, and never the node: the record keeps its verdicts.
+    async fn catch_up(&self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
         let caught_up = tokio::task::spawn_blocking(move || -> Result<_, WorkerError> {
             let record = engine.install.node(&engine.node)?;
@@ -240,23 +249,29 @@ impl Worker {
                 import_verdicts(&engine, record, Timestamp::now())?;
                 close_orphans(&engine, record, Timestamp::now())?;
             }
-            for version in engine.install.prune()? {
-                tracing::info!(event = "version_removed", version);
+            match engine.install.prune() {
+                Ok(removed) => {
+                    for version in removed {
+                        tracing::info!(event = "version_removed", version);
+                    }
+                }
+                // A sibling's damaged record, say: it keeps every version on disk, and nothing more.
+                Err(error) => tracing::warn!(event = "prune_failed", %error),
             }
             Ok(record)
         });
-        caught_up.await.map_err(std::io::Error::other)?
+        let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
+        outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
     }
 
-    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) -> Result<(), WorkerError> {
+    async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
-        self.catch_up().await?;
+        self.catch_up().await;
         if verdict.kind == crate::install::VerdictKind::Good {
             self.tidy_cache();
         }
         self.next = self.next_look();
-        Ok(())
     }
 
     /// Makes room in the shared cache, beside the work: after an upgrade something new lies there.
@@ -304,19 +319,34 @@ impl Worker {
             _ => None,
         };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
-        let observer: Observer = Arc::new(move |step| state.set(Activity::Upgrading(step)));
+        let observer: Observer = Arc::new(move |step| {
+            if let Step::Cached { answer, .. } = &step {
+                let result = match answer {
+                    CacheAnswer::Hit => "hit",
+                    CacheAnswer::Miss => "miss",
+                    CacheAnswer::Rejected => "rejected",
+                };
+                state.counters.add("exuvia_upgrade_cache_requests_total", result);
+            }
+            state.set(Activity::Upgrading(step));
+        });
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
     }
 
     /// An operator asks for something.
     fn take(&mut self, Asked { request, answer }: Asked) {
+        if self.running.is_some() && self.asked.is_none() && self.queued.is_none() {
+            // The node looks for itself: that is over soon, or leads to a trial.
+            self.queued = Some(Asked { request, answer });
+            return;
+        }
         let busy = self.running.is_some() || self.state.activity() == Activity::OnTrial;
         match request {
             _ if busy => {
                 let failure = Failure::busy("this node works on an upgrade already; `status` shows which");
                 answer.send(Event::Failed(failure)).ok();
             }
-            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run } => {
+            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
                 if let (true, Some(version)) = (lift_veto, &version)
                     && let Err(error) = self.engine.ledger.lift_veto(version, Timestamp::now())
                 {
@@ -325,10 +355,13 @@ impl Worker {
                 }
                 let request = rollout::Request { version, allow_downgrade };
                 if dry_run {
-                    self.dry_run(request, answer);
+                    self.dry_run(request, from, answer);
                 } else {
                     self.asked = Some(answer);
-                    self.start(Work::Upgrade(request));
+                    self.start(match from {
+                        Some(bundle) => Work::UpgradeFrom { request, bundle },
+                        None => Work::Upgrade(request),
+                    });
                 }
             }
             Request::GoBack { version } => {
@@ -340,11 +373,12 @@ impl Worker {
         }
     }
 
-    fn dry_run(&self, request: rollout::Request, answer: tokio::sync::oneshot::Sender<Event>) {
+    fn dry_run(&self, request: rollout::Request, from: Option<PathBuf>, answer: tokio::sync::oneshot::Sender<Event>) {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let event = match engine.find(Some(&request), Freshness::Unconditional, Timestamp::now(), &observer).await {
+            let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+            let event = match engine.find(Some(&request), bundle, freshness, Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };
@@ -370,12 +404,13 @@ impl Worker {
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),
             Ok(Done::Nothing(Found::Waiting { version, until, because })) => {
-                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because:?}"))
+                ("waiting".to_owned(), format!("{version} waits until {until:.0}: {because}"))
             }
             Ok(Done::Nothing(_)) => ("up-to-date".to_owned(), format!("{running} is the newest for this node")),
             Err(error) => (error.kind().to_owned(), error.to_string()),
         };
         match &done {
+            Err(UpgradeError::NoSource) => tracing::debug!(event = "no_source"),
             Err(UpgradeError::Refused(refusal)) => tracing::info!(event = "upgrade_refused", reason = %refusal),
             Err(error) => {
                 self.state.counters.add("exuvia_upgrade_check_errors_total", error.kind());
@@ -403,11 +438,21 @@ impl Worker {
                 self.next = self.look_at(pause);
             }
         }
+        // A source that asks for a longer pause than ours gets it.
+        if let Err(error) = &done
+            && let Some(pause) = error.retry_after().map(|pause| pause.min(LONGEST_PAUSE))
+            && Instant::now() + pause > self.next
+        {
+            self.next = self.look_at(pause.mul_f64(1.0 + random() / 10.0));
+        }
         let event = match done {
             Ok(done) => Event::Told(Told::of(&done, &self.engine.running.version)),
             Err(error) => Event::Failed(Failure::of(&error)),
         };
         self.answer(event);
+        if let Some(queued) = self.queued.take() {
+            self.take(queued);
+        }
     }
 
     fn answer(&mut self, event: Event) {

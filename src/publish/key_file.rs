@@ -18,7 +18,7 @@ pub enum KeyFileError {
     #[error("{} exists already, and a key is never replaced; nothing was made. Choose another name.", .0.display())]
     Exists(PathBuf),
     /// Not a text file.
-    #[error("{} is not a PEM text", .0.display())]
+    #[error("{} is not a PEM text, and so not a key; nothing was done with it", .0.display())]
     NotText(PathBuf),
     /// A text, but not such a key.
     #[error("{} {source}", path.display())]

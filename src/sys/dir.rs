@@ -50,6 +50,12 @@ impl Dir {
         &self.path
     }
 
+    /// Names this very folder among all of the host, whatever its path is.
+    pub fn identity(&self) -> Result<String, SysError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| SysError::io("examine", &self.path, errno))?;
+        Ok(format!("{:x}-{:x}", stat.st_dev, stat.st_ino))
+    }
+
     /// A path that leads through the open handle, whatever happened to the folder's name since. It
     /// is short, too: a socket's address has room for 107 bytes only.
     #[must_use]
@@ -67,6 +73,21 @@ impl Dir {
             return Err(SysError::refused(self.shown(name), Refusal::BadName));
         }
         Ok(name)
+    }
+
+    /// Refuses a folder in which somebody other than this user and root may exchange files.
+    pub fn refuse_if_others_may_write(&self) -> Result<(), SysError> {
+        let stat = rustix::fs::fstat(self.fd()).map_err(|errno| SysError::io("examine", &self.path, errno))?;
+        let ours = rustix::process::geteuid().as_raw();
+        let mode = stat.st_mode & 0o7777;
+        let refusal = if stat.st_uid != ours && stat.st_uid != 0 {
+            Refusal::OtherOwner { owner: stat.st_uid, ours }
+        } else if mode & 0o022 != 0 {
+            Refusal::WritableByOthers { mode }
+        } else {
+            return Ok(());
+        };
+        Err(SysError::refused(&self.path, refusal))
     }
 
     /// Opens a regular file of ours for reading. See [`CheckedFile`].

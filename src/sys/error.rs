@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("it is a {0}, not a regular file; remove it, or name another file")]
     NotRegular(&'static str),
     /// Not a folder.
-    #[error("it is not a folder")]
+    #[error("it is not a folder; move it away")]
     NotADirectory,
     /// Owned by somebody else.
     #[error("it belongs to user id {owner}, and this process runs as user id {ours}; run as its owner, or chown it")]

@@ -10,7 +10,7 @@ use super::open::SAFE;
 /// A file that is being written under a temporary name. [`Self::publish`] gives it its real name
 /// when it is complete and durable; dropping it removes it.
 ///
-/// The writer holds a lock on it for as long as it lives, so that [`Self::sweep`] can tell what a
+/// The writer holds a lock on it for as long as it lives, so that a sweep can tell what a
 /// killed process left behind from what another process is writing just now.
 #[derive(Debug)]
 pub struct NewFile {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::crypto::{Keyring, Release};
-use crate::fetch::StaticListing;
+use crate::fetch::ReleaseSource;
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
 use crate::types::{NodeName, Product, ReleaseId, Target, Version};
@@ -29,13 +29,25 @@ pub struct Engine {
     /// The shared cache; `None` when it cannot be used: upgrades go on without it.
     pub cache: Option<Cache>,
     /// Where releases come from, if that is configured.
-    pub source: Option<StaticListing>,
+    pub source: Option<Arc<ReleaseSource>>,
     /// The node's memory.
     pub ledger: Ledger,
     /// All settings.
     pub settings: Settings,
     /// The options with which this program was started: a candidate rehearses with the same ones.
     pub options: Vec<OsString>,
+}
+
+/// What the shared cache had for a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheAnswer {
+    /// A verified copy.
+    Hit,
+    /// Nothing.
+    Miss,
+    /// Something that did not hold.
+    Rejected,
 }
 
 /// What an upgrade does just now.
@@ -50,6 +62,13 @@ pub enum Step {
         version: Version,
         /// Bytes that have arrived there.
         done: u64,
+    },
+    /// The shared cache has answered.
+    Cached {
+        /// The release.
+        version: Version,
+        /// `hit`, `miss` or `rejected`.
+        answer: CacheAnswer,
     },
     /// Downloads the archive.
     Downloading {

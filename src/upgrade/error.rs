@@ -13,13 +13,25 @@ use super::probe::ProbeError;
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
     /// There is no source to ask.
-    #[error("no release source is configured; set `source.listing` to the URL of a releases.json, or to a folder")]
+    #[error(
+        "no release source is configured, so nothing was looked for; set `source.listing` to the URL of a releases.json, \
+         or to the folder that holds it, or `source.github` to a repository; or carry a bundle here and name it with \
+         `upgrade --from`"
+    )]
     NoSource,
     /// The source could not be asked, or its answer could not be used.
-    #[error("cannot get releases: {0}")]
+    #[error("nothing new could be fetched: {0}. What runs is untouched; a running node tries again at its next look")]
     Fetch(#[from] FetchError),
+    /// A trial cannot be begun again: its archive is gone.
+    #[error(
+        "cannot begin the trial of {version} again: its archive is not in the cache any more, and no source offers it. Offer it again, or name its bundle with `upgrade --from`"
+    )]
+    NoLongerOffered {
+        /// The release.
+        version: Version,
+    },
     /// The release has nothing for this target.
-    #[error("cannot use release {version}: {source}")]
+    #[error("cannot use release {version}: {source}. What runs is untouched")]
     Asset {
         /// The release.
         version: Version,
@@ -31,7 +43,8 @@ pub enum UpgradeError {
     Refused(#[from] Refusal),
     /// The signature file is none.
     #[error(
-        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole"
+        "cannot install {id}: {source}. Either the download was tampered with, or the release was not published whole; \
+         what runs is untouched"
     )]
     SignatureFile {
         /// The release.
@@ -40,7 +53,7 @@ pub enum UpgradeError {
         source: SignatureLength,
     },
     /// The archive did not verify, or does not hold what it must.
-    #[error("cannot install {id}: {source}")]
+    #[error("cannot install {id}: {source}. What runs is untouched")]
     Archive {
         /// The release.
         id: Box<ReleaseId>,
@@ -48,7 +61,7 @@ pub enum UpgradeError {
         source: ArchiveError,
     },
     /// The candidate did not survive its probe.
-    #[error("cannot install {id}: {source}")]
+    #[error("cannot install {id}: {source}. It was not tried, and what runs is untouched; `history` keeps the reason")]
     Probe {
         /// The release.
         id: Box<ReleaseId>,
@@ -74,7 +87,7 @@ pub enum UpgradeError {
         reason: String,
     },
     /// The launcher could not begin the trial.
-    #[error("the trial of {version} could not begin: {reason}")]
+    #[error("the trial of {version} could not begin: {reason}. What runs is untouched; see `status`, and try again")]
     Launcher {
         /// The version.
         version: Version,
@@ -82,7 +95,11 @@ pub enum UpgradeError {
         reason: String,
     },
     /// There is no version to go back to.
-    #[error("this node has no version {} to go back to; `history` shows what it ran", version.as_ref().map_or("before this one".to_owned(), ToString::to_string))]
+    #[error(
+        "this node keeps no version {} to go back to; `status` shows which one it keeps, and \
+         `upgrade --version X --allow-downgrade` fetches another",
+        version.as_ref().map_or("before this one".to_owned(), ToString::to_string)
+    )]
     NothingToGoBackTo {
         /// The one that was asked for.
         version: Option<Version>,
@@ -111,7 +128,7 @@ pub enum UpgradeError {
         free: u64,
     },
     /// A task of this process ended early.
-    #[error("the upgrade was cut short: {0}")]
+    #[error("the upgrade was cut short: {0}. What runs is untouched; try again, and look into the log")]
     CutShort(#[from] tokio::task::JoinError),
 }
 
@@ -122,6 +139,7 @@ impl UpgradeError {
         match self {
             Self::NoSource => "no-source",
             Self::Fetch(error) => error.kind(),
+            Self::NoLongerOffered { .. } => "no-longer-offered",
             Self::Asset { .. } => "asset",
             Self::Refused(_) => "refused",
             Self::SignatureFile { .. } => "signature",
@@ -149,7 +167,12 @@ impl UpgradeError {
     /// Whether the same work may go better later, without anybody's doing.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. }) || self.is_storage()
+        match self {
+            Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Install(error) => matches!(error, InstallError::Busy(_)),
+            Self::Archive { .. } => self.is_storage(),
+            _ => false,
+        }
     }
 
     /// Whether something that claimed to be a release did not verify.
@@ -161,6 +184,25 @@ impl UpgradeError {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
             }
             _ => false,
+        }
+    }
+
+    /// Whether the place is at fault from which the files were had, so that another one may do better.
+    #[must_use]
+    pub(super) fn blames_place(&self) -> bool {
+        match self {
+            Self::Fetch(error) => !error.is_ours(),
+            Self::SignatureFile { .. } | Self::Archive { source: ArchiveError::NotSigned { .. }, .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the source asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Fetch(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
+use super::engine::{Engine, Observer};
 use super::error::UpgradeError;
+use super::offer::Offer;
 use super::run::Found;
-use super::stage::source;
-use crate::fetch::{Freshness, Listing};
+use crate::fetch::Freshness;
 use crate::install::Policy;
 use crate::rollout::{Available, Direction, Maintenance, Plan, Question, Request, Veto, Why};
 use crate::types::Version;
@@ -60,8 +60,9 @@ impl Engine {
         version: Option<&Version>,
         now: Timestamp,
     ) -> Result<(Why, Option<HostGate>), UpgradeError> {
-        let listing = source(self)?.releases(Freshness::Shared, now).await?;
-        let facts = self.facts(&listing, now)?;
+        let unheard: Observer = Arc::new(|_| ());
+        let offer = Offer::ask(self, None, Freshness::Shared, now, &unheard).await?;
+        let facts = self.facts(&offer, now)?;
         let why = Why::of(&facts.question(self, None), version)?;
         let host = match &why.version {
             None => None,
@@ -78,13 +79,8 @@ impl Engine {
         Ok((why, host))
     }
 
-    pub(super) fn facts(&self, listing: &Listing, now: Timestamp) -> Result<Facts, UpgradeError> {
-        let available: Vec<Available> = listing
-            .releases
-            .iter()
-            .filter(|release| release.choose(&self.product, &self.target).is_ok())
-            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
-            .collect();
+    pub(super) fn facts(&self, offer: &Offer, now: Timestamp) -> Result<Facts, UpgradeError> {
+        let available = offer.available(self);
         Ok(Facts {
             now,
             vetoes: self.ledger.active_vetoes(now)?,

@@ -10,13 +10,15 @@ mod describe;
 mod engine;
 mod error;
 mod facts;
+mod offer;
 mod probe;
 mod run;
+mod space;
 mod stage;
 mod verdicts;
 
 pub use describe::SelfDescription;
-pub use engine::{Engine, Observer, Step};
+pub use engine::{CacheAnswer, Engine, Observer, Step};
 pub use error::UpgradeError;
 pub use facts::HostGate;
 pub use probe::ProbeError;

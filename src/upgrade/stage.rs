@@ -5,15 +5,17 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, Observer, Step};
+use super::engine::{CacheAnswer, Engine, Observer, Step};
 use super::error::UpgradeError;
-use crate::archive::{StagedBinary, UntrustedArchive, VerifiedArchive};
+use super::offer::Offer;
+use super::space::require_space;
+use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
-use crate::fetch::{Asset, Chosen, Release};
+use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
 use crate::install::Installed;
-use crate::sys::{Place, SysError, file_owner};
-use crate::types::{ByteLimit, ReleaseId};
+use crate::sys::SysError;
+use crate::types::{ByteLimit, ReleaseId, Version};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -27,32 +29,60 @@ pub(super) enum Origin {
     Download,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cache => "from the cache",
+            Self::Download => "downloaded",
+        })
+    }
+}
+
 /// Makes a verified release executable, under its own name among the versions.
 pub(super) async fn stage(
     engine: &Arc<Engine>,
-    release: &Release,
+    offer: &Offer,
+    version: &Version,
     observer: &Observer,
 ) -> Result<(Installed, Origin), UpgradeError> {
-    let id = engine.release(&release.version);
-    let chosen = release
-        .choose(&engine.product, &engine.target)
-        .map_err(|source| UpgradeError::Asset { version: release.version.clone(), source })?;
-
-    if let Some(archive) = look_up(engine, &id, observer).await? {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
+    let id = engine.release(version);
+    if let Some(staged) = from_cache(engine, &id, observer).await? {
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
     let turn = wait_for_turn(engine, &id, observer).await?;
     if turn.is_some()
-        && let Some(archive) = look_up(engine, &id, observer).await?
+        && let Some(staged) = from_cache(engine, &id, observer).await?
     {
-        let staged = extract(engine, archive, Origin::Cache, observer).await?;
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
-    let archive = download(engine, &id, &chosen, turn.as_ref(), observer).await?;
+    let (Some(release), Some(source)) = (offer.release(version), &offer.source) else {
+        return Err(UpgradeError::NoLongerOffered { version: version.clone() });
+    };
+    let chosen = release
+        .choose(&engine.product, &engine.target)
+        .map_err(|source| UpgradeError::Asset { version: version.clone(), source })?;
+    let archive = download(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
     let staged = extract(engine, archive, Origin::Download, observer).await?;
     drop(turn);
     Ok((publish(engine, staged).await?, Origin::Download))
+}
+
+/// The binary from the cache. An archive that verifies and yet cannot be extracted is removed, and
+/// counts as missing: it costs one download.
+async fn from_cache(
+    engine: &Arc<Engine>,
+    id: &ReleaseId,
+    observer: &Observer,
+) -> Result<Option<StagedBinary>, UpgradeError> {
+    let Some(archive) = look_up(engine, id, observer).await? else { return Ok(None) };
+    match extract(engine, archive, Origin::Cache, observer).await {
+        Ok(staged) => Ok(Some(staged)),
+        Err(UpgradeError::Archive { source: source @ ArchiveError::Content { .. }, .. }) => {
+            tracing::warn!(event = "cache_poisoned", release = %id, reason = %source, "removed; downloads it again");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn look_up(
@@ -60,20 +90,24 @@ async fn look_up(
     id: &ReleaseId,
     observer: &Observer,
 ) -> Result<Option<VerifiedArchive>, UpgradeError> {
-    let (engine, id) = (engine.clone(), id.clone());
+    let (engine, id, observer) = (engine.clone(), id.clone(), observer.clone());
     observer(Step::Verifying { version: id.version.clone() });
     blocking(move || {
         let Some(cache) = &engine.cache else { return Ok(None) };
+        let tell = |answer| observer(Step::Cached { version: id.version.clone(), answer });
         match cache.lookup(&id, &engine.keyring, engine.install.staging(), &engine.settings.limits) {
             Ok(Lookup::Hit(archive)) => {
+                tell(CacheAnswer::Hit);
                 tracing::info!(event = "cache_hit", release = %id);
                 Ok(Some(archive))
             }
             Ok(Lookup::Miss) => {
+                tell(CacheAnswer::Miss);
                 tracing::debug!(event = "cache_miss", release = %id);
                 Ok(None)
             }
             Ok(Lookup::Rejected(rejection)) => {
+                tell(CacheAnswer::Rejected);
                 tracing::warn!(event = "cache_rejected", release = %id, reason = %rejection);
                 Ok(None)
             }
@@ -108,15 +142,49 @@ async fn wait_for_turn(
 
 type DownloadTurnSlot = Arc<std::sync::Mutex<DownloadTurn>>;
 
+/// Has the archive from the first place whose files verify. Each place is tried once: whether a
+/// mirror lies or its server is away comes to the same.
 async fn download(
     engine: &Arc<Engine>,
+    source: &ReleaseSource,
     id: &ReleaseId,
     chosen: &Chosen,
     turn: Option<&DownloadTurnSlot>,
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
     require_space(engine, &chosen.archive)?;
-    let signature = fetch_signature(engine, id, &chosen.signature).await?;
+    let mut failed: Option<UpgradeError> = None;
+    for place in source.places(&chosen.archive) {
+        match download_at(engine, source, &place, id, chosen, turn, observer).await {
+            Ok(archive) => {
+                tracing::info!(event = "release_downloaded", release = %id, place = %place);
+                return Ok(archive);
+            }
+            Err(error) if !error.blames_place() => return Err(error),
+            Err(error) => {
+                if !place.is_last() {
+                    tracing::warn!(event = "place_failed", place = %place, kind = error.kind(), %error, "trying the next");
+                }
+                // What was tampered with matters more than what was away.
+                if failed.as_ref().is_none_or(|failed| error.is_verification() && !failed.is_verification()) {
+                    failed = Some(error);
+                }
+            }
+        }
+    }
+    Err(failed.expect("there is at least one place"))
+}
+
+async fn download_at(
+    engine: &Arc<Engine>,
+    source: &ReleaseSource,
+    place: &Place,
+    id: &ReleaseId,
+    chosen: &Chosen,
+    turn: Option<&DownloadTurnSlot>,
+    observer: &Observer,
+) -> Result<VerifiedArchive, UpgradeError> {
+    let signature = fetch_signature(engine, source, place, id, &chosen.signature).await?;
     let version = id.version.clone();
     let mut file = engine.install.staging().unnamed_file()?;
     let mut progress = |done: u64, total: Option<u64>| {
@@ -125,7 +193,7 @@ async fn download(
         }
         observer(Step::Downloading { version: version.clone(), done, total });
     };
-    source(engine)?.fetch_asset(&chosen.archive, &mut file, engine.settings.limits.archive, &mut progress).await?;
+    source.fetch_asset(place, &chosen.archive, &mut file, engine.settings.limits.archive, &mut progress).await?;
     observer(Step::Verifying { version: id.version.clone() });
     let (engine, id, format) = (engine.clone(), id.clone(), chosen.format);
     blocking(move || {
@@ -136,36 +204,15 @@ async fn download(
     .await
 }
 
-/// Room for the archive where it is staged and where it is kept, and for the version: as much as the
-/// running one takes, for lack of a better guess. Said before anything is downloaded.
-fn require_space(engine: &Engine, archive: &Asset) -> Result<(), UpgradeError> {
-    let Some(length) = archive.size() else { return Ok(()) };
-    if !engine.settings.limits.archive.admits(length) {
-        // Refused for that, by the download.
-        return Ok(());
-    }
-    let (_, _, version) = file_owner(&engine.install.committed_path())?;
-    let install = engine.install.staging().path();
-    let place = Place::of(install)?;
-    let mut needed = length.saturating_add(version);
-    if let Some(cache) = &engine.cache
-        && let Ok(kept) = Place::of(cache.path())
-    {
-        if kept.device == place.device {
-            needed = needed.saturating_add(length);
-        } else if kept.free < length {
-            tracing::warn!(event = "cache_full", free = kept.free, needed = length, "`cache prune` makes room");
-        }
-    }
-    if place.free < needed {
-        return Err(UpgradeError::NoSpace { folder: install.to_owned(), needed, free: place.free });
-    }
-    Ok(())
-}
-
-async fn fetch_signature(engine: &Engine, id: &ReleaseId, asset: &Asset) -> Result<Signature, UpgradeError> {
+async fn fetch_signature(
+    engine: &Engine,
+    source: &ReleaseSource,
+    place: &Place,
+    id: &ReleaseId,
+    asset: &Asset,
+) -> Result<Signature, UpgradeError> {
     let mut file = engine.install.staging().unnamed_file()?;
-    source(engine)?.fetch_asset(asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
+    source.fetch_asset(place, asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
     let bytes = read_whole(&mut file).map_err(|error| SysError::read_of(engine.install.staging().path(), error))?;
     Signature::from_bytes(&bytes).map_err(|source| UpgradeError::SignatureFile { id: Box::new(id.clone()), source })
 }
@@ -198,7 +245,8 @@ async fn extract(
             }
             (Ok(staged), _, _) => Ok(staged),
             (Err(source), cache, origin) => {
-                if let (Some(cache), Origin::Cache) = (cache, origin)
+                // A full disk, say, is not the archive's fault.
+                if let (Some(cache), Origin::Cache, ArchiveError::Content { .. }) = (cache, origin, &source)
                     && let Err(error) = cache.discard(archive.id(), archive.key_id())
                 {
                     tracing::warn!(event = "cache_not_discarded", %error);
@@ -223,10 +271,6 @@ async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed
         Ok(installed)
     })
     .await
-}
-
-pub(super) fn source(engine: &Engine) -> Result<&crate::fetch::StaticListing, UpgradeError> {
-    engine.source.as_ref().ok_or(UpgradeError::NoSource)
 }
 
 /// Runs what blocks on disk or processor where it holds up nobody.

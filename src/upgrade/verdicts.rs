@@ -48,11 +48,7 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
         )?;
         if imported && verdict.kind != VerdictKind::Good && verdict.purpose != Purpose::Upgrade {
             // The pin was set for a version that this node did not reach.
-            let lift = |policy: &mut Policy| {
-                if policy.pin.as_ref() == Some(version) {
-                    policy.pin = None;
-                }
-            };
+            let lift = |policy: &mut Policy| policy.undo_pin_for_trial(version);
             if let Err(error) = engine.install.change_policy(lift) {
                 tracing::error!(event = "pin_not_lifted", %version, %error, "use `unpin`");
             }

@@ -7,5 +7,9 @@
 mod http_server;
 mod support;
 
+mod candidates;
 mod environment;
+mod operators;
+mod refusals;
+mod sources;
 mod upgrades;

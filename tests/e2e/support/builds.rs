@@ -62,7 +62,7 @@ fn build(target: &Path, profile: &Path, what: &[&str], version: &str) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-        if ours.iter().any(|prefix| name.starts_with(prefix)) {
+        if name == "OUT_DIR" || ours.iter().any(|prefix| name.starts_with(prefix)) {
             cargo.env_remove(&*name);
         }
     }
@@ -99,7 +99,9 @@ fn add(path: &Path, state: &mut Sha256) {
     if meta.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| add(entry, state));
+        for entry in entries {
+            add(&entry, state);
+        }
     } else {
         let changed = meta.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         state.update(format!("{} {} {changed}\n", path.display(), meta.len()));

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -49,10 +50,10 @@ impl Host {
         let dir = tempfile::Builder::new().prefix("exuvia-e2e-").tempdir().unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let releases = Releases::new(dir.path().join("releases"));
-        let server = Server::folder(releases.tree());
-        let server_addr = server.addr();
+        let server_addr = (Ipv4Addr::LOCALHOST, free_port()).into();
         let config = TIMES.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let host = Self { dir, releases, server: Some(server), server_addr, config };
+        let mut host = Self { dir, releases, server: None, server_addr, config };
+        host.start_server();
         host.install(version);
         host
     }
@@ -82,11 +83,11 @@ impl Host {
     pub fn start_server(&mut self) {
         let tree = self.releases.tree().to_owned();
         self.server = Some(Server::start_at(self.server_addr, move |request, stream| {
-            http_server::serve_file(&tree, request, stream)
+            http_server::serve_file(&tree, request, stream);
         }));
     }
 
-    /// Sets a setting, in TOML, for nodes that are made afterwards.
+    /// Sets a setting, in TOML, for nodes that are made afterwards; to nothing, leaves it unset.
     pub fn set(&mut self, key: &str, value: &str) {
         self.config.retain(|(set, _)| set != key);
         self.config.push((key.to_owned(), value.to_owned()));
@@ -106,15 +107,16 @@ impl Host {
         let port = free_port();
         let mut config = vec![
             ("listen".to_owned(), format!("\"127.0.0.1:{port}\"")),
-            ("cache_dir".to_owned(), format!("{:?}", self.path("cache"))),
-            ("data_dir".to_owned(), format!("{:?}", self.path("data").join(name))),
+            ("cache_dir".to_owned(), quoted(&self.path("cache"))),
+            ("data_dir".to_owned(), quoted(&self.path("data").join(name))),
             ("source.listing".to_owned(), format!("\"http://{}/releases.json\"", self.server_addr)),
         ];
         config.retain(|(key, _)| self.config.iter().all(|(set, _)| set != key));
         config.extend(self.config.iter().cloned());
-        let text: String = config.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let set = config.iter().filter(|(_, value)| !value.is_empty());
+        let lines: Vec<String> = set.map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::create_dir_all(self.path("data")).unwrap();
-        fs::write(self.path(&format!("{name}.toml")), text).unwrap();
+        fs::write(self.path(&format!("{name}.toml")), lines.concat()).unwrap();
         Node::new(self.dir.path(), name, port)
     }
 
@@ -123,6 +125,14 @@ impl Host {
         let mut node = self.node(name);
         node.start();
         node.wait_until_it_serves();
+        node
+    }
+
+    /// A node that has looked for releases once, and does not do so again by itself.
+    pub fn start_quiet(&mut self, name: &str) -> Node {
+        self.set("poll.interval", "\"1h\"");
+        let node = self.start(name);
+        node.wait_for("done with its first look", |status| !status["last_check"].is_null());
         node
     }
 
@@ -145,17 +155,15 @@ impl Host {
     /// a trial, no lease, nothing staged, no temporary file, no process but those of `nodes`.
     #[track_caller]
     pub fn assert_clean(&self, versions: &[&str], nodes: &[&Node]) {
-        let mut odd = Vec::new();
-        let settled = || {
-            odd = self.oddities(versions, nodes);
-            odd.is_empty().then_some(())
-        };
-        let mut settled = settled;
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while settled().is_none() && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let odd = self.oddities(versions, nodes);
+            if odd.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {odd:#?}");
+            std::thread::sleep(Duration::from_millis(50));
         }
-        assert!(odd.is_empty(), "left behind: {odd:#?}");
     }
 
     fn oddities(&self, versions: &[&str], nodes: &[&Node]) -> Vec<String> {
@@ -241,6 +249,11 @@ pub fn kill_all(dir: &Path) {
             left.is_empty().then_some(())
         },
     );
+}
+
+/// A path as a string in TOML.
+pub fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
 }
 
 /// SHA-256 of a file, in hex.

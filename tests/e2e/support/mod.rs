@@ -8,15 +8,13 @@ pub mod node;
 pub mod releases;
 
 pub use host::Host;
-#[allow(unused_imports, reason = "as above")]
-pub use node::{Node, Output};
-#[allow(unused_imports, reason = "as above")]
+pub use node::Node;
 pub use releases::SignedAs;
 
 use std::time::{Duration, Instant};
 
 /// Generous: two slow cores, shared with others.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer, and panics with `what` when none comes in time.
 #[track_caller]

@@ -1,6 +1,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub struct Node {
     name: String,
     port: u16,
     launcher: Option<Child>,
+    user: Option<u32>,
 }
 
 /// What a command came to.
@@ -70,7 +73,18 @@ fn clean_env(command: &mut Command) -> &mut Command {
 
 impl Node {
     pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None }
+        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None, user: None }
+    }
+
+    /// The same node under another user id: its folders become that user's, the install does not.
+    pub fn under_user(mut self, user: u32) -> Self {
+        fs::set_permissions(&self.host, fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["data", "cache"] {
+            fs::create_dir_all(self.host.join(folder)).unwrap();
+            std::os::unix::fs::chown(self.host.join(folder), Some(user), Some(user)).unwrap();
+        }
+        self.user = Some(user);
+        self
     }
 
     pub fn name(&self) -> &str {
@@ -81,6 +95,9 @@ impl Node {
         let mut command = Command::new(self.host.join("bin/exuvia"));
         command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
         clean_env(&mut command);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
@@ -90,7 +107,7 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = self.command();
         command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.launcher = Some(command.spawn().unwrap());
+        self.launcher = Some(spawn(&mut command));
     }
 
     /// Waits until the node answers over HTTP that it is ready.
@@ -147,6 +164,14 @@ impl Node {
         run(self.command().args(args))
     }
 
+    /// As [`Self::cli`], again for as long as the node says that it works on something else just now.
+    pub fn cli_when_idle(&self, args: &[&str]) -> Output {
+        wait_for(
+            || format!("node {} has time for {args:?}\n{}", self.name, self.log()),
+            || Some(self.cli(args)).filter(|output| output.code != 8),
+        )
+    }
+
     /// Starts a verb for this node and returns at once.
     pub fn spawn_cli(&self, args: &[&str]) -> Child {
         self.command().args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -199,6 +224,27 @@ impl Node {
         })
     }
 
+    /// Waits until it has looked for releases a few more times.
+    #[track_caller]
+    pub fn wait_for_polls(&self, more: u64) {
+        let looks = || {
+            let (_, page) = self.get("/metrics")?;
+            let line = page.lines().find(|line| line.starts_with("exuvia_upgrade_checks_total"))?;
+            line.rsplit(' ').next()?.parse::<u64>().ok()
+        };
+        let before = wait_for(|| format!("node {} counts", self.name), looks);
+        wait_for(
+            || format!("node {} looks for releases\n{}", self.name, self.log()),
+            || looks().filter(|now| *now >= before + more),
+        );
+    }
+
+    /// The node's record as its launcher last wrote it.
+    pub fn record(&self) -> Option<Value> {
+        let bytes = fs::read(self.host.join(format!("bin/.exuvia/nodes/{}.json", self.name))).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
     /// The attempts in its history, the latest first.
     #[track_caller]
     pub fn history(&self) -> Vec<Value> {
@@ -237,6 +283,19 @@ impl Drop for Node {
             if let Some(pid) = Pid::from_raw(pid) {
                 kill_process(pid, Signal::KILL).ok();
             }
+        }
+    }
+}
+
+/// A binary just copied is "busy" while a child of another test, between its fork and its exec,
+/// still holds the handle through which it was written.
+fn spawn(command: &mut Command) -> Child {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            spawned => return spawned.unwrap(),
         }
     }
 }

@@ -74,6 +74,14 @@ impl Releases {
         fs::remove_dir_all(out).unwrap();
     }
 
+    /// Serves these bytes as the listing, until the next release is published. Whole or not at all:
+    /// nodes poll meanwhile.
+    pub fn publish_listing(&self, bytes: &[u8]) {
+        let new = self.tree.join("releases.json.new");
+        fs::write(&new, bytes).unwrap();
+        fs::rename(new, self.tree.join("releases.json")).unwrap();
+    }
+
     /// Takes a release out of the listing. Its files stay.
     pub fn withdraw(&self, version: &str) {
         self.listed.lock().unwrap().remove(version);
@@ -105,10 +113,7 @@ impl Releases {
 
     fn write(&self) {
         let listing: Vec<Value> = self.listed.lock().unwrap().values().cloned().collect();
-        // Whole or not at all: nodes poll while this is written.
-        let new = self.tree.join("releases.json.new");
-        fs::write(&new, serde_json::to_vec(&listing).unwrap()).unwrap();
-        fs::rename(new, self.tree.join("releases.json")).unwrap();
+        self.publish_listing(&serde_json::to_vec(&listing).unwrap());
     }
 }
 

@@ -1,0 +1,25 @@
+//! The manual: what this program does, why it can be trusted with that, and where it cannot.
+//!
+//! - [`flow`]: one upgrade from poll to commit; what lies on disk; what a kill leaves at each state;
+//!   exit codes, control socket and HTTP.
+//! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
+//! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
+//! - [`events`]: every line that a node logs. A test compares that page with the code.
+//! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
+
+#![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
+
+#[doc = include_str!("flow.md")]
+pub mod flow {}
+
+#[doc = include_str!("threats.md")]
+pub mod threats {}
+
+#[doc = include_str!("attacks.md")]
+pub mod attacks {}
+
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
