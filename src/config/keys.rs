@@ -191,7 +191,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "source.github_api",
         default: Fallback::Value("https://api.github.com"),
-        meaning: "The URL of the API that knows the repository: for GitHub Enterprise, https://HOST/api/v3. \
+        meaning: "The URL of the API that knows the repository: for GitHub Enterprise, its path is /api/v3. \
                   The token is sent nowhere else.",
         example: "\"https://github.example.com/api/v3\"",
         set: |draft, raw| put(&mut draft.settings.source.github_api, value::url(raw)),
