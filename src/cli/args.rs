@@ -82,6 +82,9 @@ pub(super) struct Upgrade {
     /// Go to this version, whatever channel and rollout say
     #[arg(long, value_name = "VERSION")]
     pub(super) version: Option<Version>,
+    /// Take releases from this bundle, a folder or a tar file of one, instead of the configured source
+    #[arg(long, value_name = "BUNDLE")]
+    pub(super) from: Option<PathBuf>,
     /// Go there also when it is older; the node is pinned to it then
     #[arg(long)]
     pub(super) allow_downgrade: bool,

@@ -67,7 +67,7 @@ fn tell(status: &Status) {
     if let Some(policy) = &status.policy {
         say(&policy::describe(policy));
     }
-    let source = status.source.as_deref().unwrap_or("none: set source.listing");
+    let source = status.source.as_deref().unwrap_or("none: set source.listing or source.github");
     say(&format!("source     {source} (trust: {})", status.trust));
     if let Some(last) = &status.last_check {
         say(&format!("checked    {:.0}: {}", last.at, last.detail));

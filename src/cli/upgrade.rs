@@ -25,6 +25,8 @@ pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, 
         allow_downgrade: args.allow_downgrade,
         lift_veto: args.lift_veto,
         dry_run: args.dry_run || check,
+        // The node may stand in another folder.
+        from: args.from.as_deref().map(std::path::absolute).transpose().map_err(CliError::Talk)?,
     };
     let told = ask(app, cli, request, args.no_wait)?;
     match told {
@@ -117,16 +119,20 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Re
     let now = Timestamp::now();
     let running = &engine.running.version;
     let work = match request {
-        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run } => {
+        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
             if let (true, Some(version)) = (lift_veto, &version) {
                 engine.ledger.lift_veto(version, now)?;
             }
             let request = rollout::Request { version, allow_downgrade };
             if dry_run {
-                let (found, _) = engine.find(Some(&request), Freshness::Unconditional, now, observer).await?;
+                let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+                let (found, _) = engine.find(Some(&request), bundle, freshness, now, observer).await?;
                 return Ok(Told::found(&found, running));
             }
-            Work::Upgrade(request)
+            match from {
+                Some(bundle) => Work::UpgradeFrom { request, bundle },
+                None => Work::Upgrade(request),
+            }
         }
         Request::GoBack { version } => Work::GoBack(version),
         Request::Status => return Ok(Told::UpToDate { running: running.clone() }),
@@ -143,7 +149,7 @@ struct Recorder {
 
 impl Ask for Recorder {
     async fn ask(&self, request: TryRequest) -> TryReply {
-        let TryRequest { id, candidate, purpose } = request;
+        let TryRequest { id, candidate, purpose, .. } = request;
         let Engine { install, node, running, settings, .. } = &*self.engine;
         let trial = Trial {
             id: id.clone(),

@@ -61,6 +61,14 @@ pub enum ConfigError {
     /// An environment variable of ours is not UTF-8.
     #[error("the environment variable {0} is not UTF-8 text; unset or correct it")]
     VariableNotUtf8(String),
+    /// Two sources.
+    #[error("source.listing and source.github are both set, and a node follows one source; remove one of them")]
+    TwoSources,
+    /// Mirrors of nothing.
+    #[error(
+        "source.mirrors is set, but source.listing is no URL, so there is nothing that they mirror; remove one of them"
+    )]
+    MirrorsOfNothing,
     /// A folder has no default, because nothing says where this user's files are.
     #[error("there is no place for {key}: neither {variable} nor HOME is an absolute path. Set one of them, or {key}")]
     NoPlace {
@@ -150,6 +158,12 @@ pub enum ValueError {
     /// Neither a URL nor a folder.
     #[error("must be an http(s) URL or an absolute path of a folder")]
     Listing,
+    /// Not a repository.
+    #[error("must be a repository as owner/name, without an address before it")]
+    Repository,
+    /// Not a URL, or one with something in it that may be secret.
+    #[error("must be an http(s) URL, without user, password, query and fragment")]
+    Url,
     /// Not a host.
     #[error("must be host names or addresses, each with an optional :port, without scheme, path or wildcard")]
     Host,

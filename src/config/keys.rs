@@ -92,7 +92,16 @@ impl Draft {
                 listen: None,
                 cache_dir: PathBuf::new(),
                 data_dir: PathBuf::new(),
-                source: Source { listing: None, asset_hosts: Vec::new(), allow_plain_http: Vec::new() },
+                source: Source {
+                    listing: None,
+                    github: None,
+                    github_api: String::new(),
+                    mirrors: Vec::new(),
+                    ca_file: None,
+                    minimum_rate: ByteLimit::bytes(1),
+                    asset_hosts: Vec::new(),
+                    allow_plain_http: Vec::new(),
+                },
                 poll: Poll { interval: Duration::ZERO, jitter: 0.0, listing_ttl: Duration::ZERO },
                 rollout: Rollout { window: Duration::ZERO },
                 trial: Trial {
@@ -163,6 +172,45 @@ pub const KEYS: &[Key] = &[
         meaning: "The URL of releases.json, or the folder that holds it.",
         example: "\"https://releases.example.com/releases.json\"",
         set: |draft, raw| put(&mut draft.settings.source.listing, value::listing(raw).map(Some)),
+    },
+    Key {
+        name: "source.github",
+        default: Fallback::Words("none"),
+        meaning: "The repository, as owner/name, whose GitHub releases are followed instead of a listing. \
+                  A token in GH_TOKEN or GITHUB_TOKEN opens private ones.",
+        example: "\"example/node\"",
+        set: |draft, raw| put(&mut draft.settings.source.github, value::repository(raw).map(Some)),
+    },
+    Key {
+        name: "source.github_api",
+        default: Fallback::Value("https://api.github.com"),
+        meaning: "The URL of the API that knows the repository: for GitHub Enterprise, https://HOST/api/v3. \
+                  The token is sent nowhere else.",
+        example: "\"https://github.example.com/api/v3\"",
+        set: |draft, raw| put(&mut draft.settings.source.github_api, value::url(raw)),
+    },
+    Key {
+        name: "source.mirrors",
+        default: Fallback::Words("none"),
+        meaning: "URLs of folders that hold the same files as the listing's own; asked in this order when its \
+                  server fails, or what it sends does not verify.",
+        example: "[\"https://mirror.example.com/releases/\"]",
+        set: |draft, raw| put(&mut draft.settings.source.mirrors, value::urls(raw)),
+    },
+    Key {
+        name: "source.ca_file",
+        default: Fallback::Words("none"),
+        meaning: "A PEM file with authorities that vouch for servers, besides those of the platform.",
+        example: "\"/etc/ssl/company-ca.pem\"",
+        set: |draft, raw| put(&mut draft.settings.source.ca_file, value::path(raw).map(Some)),
+    },
+    Key {
+        name: "source.minimum_rate",
+        default: Fallback::Value("1KiB"),
+        meaning: "What a download must bring each second, over any minute; slower ones are broken off and gone on \
+                  with later.",
+        example: "\"1KiB\"",
+        set: |draft, raw| put(&mut draft.settings.source.minimum_rate, value::size(raw)),
     },
     Key {
         name: "source.asset_hosts",

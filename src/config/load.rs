@@ -222,6 +222,13 @@ fn finish(draft: Draft, input: &Input) -> Result<Settings, ConfigError> {
             .join(product)
             .join(settings.node.as_str()),
     };
+    let source = &settings.source;
+    if source.listing.is_some() && source.github.is_some() {
+        return Err(ConfigError::TwoSources);
+    }
+    if !source.mirrors.is_empty() && source.listing.as_ref().is_none_or(|listing| listing.starts_with('/')) {
+        return Err(ConfigError::MirrorsOfNothing);
+    }
     settings.poll.listing_ttl = listing_ttl.unwrap_or(settings.poll.interval / 2);
     Ok(settings)
 }
@@ -353,6 +360,21 @@ mod tests {
         let names = ["EXUVIA_KEYS_DIR", "EXUVIA_VERSION", "EXUVIA_INTERNAL_LIFELINE", "EXUVIANODE", "PATH"];
         let env: Vec<_> = names.into_iter().map(|name| (name, "/x")).collect();
         assert_eq!(strict(&input(&[], &env, &[])), strict(&input(&[], &[], &[])));
+    }
+
+    #[test]
+    fn a_node_follows_one_source_and_mirrors_mirror_it() {
+        let set =
+            |pairs: &[(&str, &str)]| load(&input(&[], &[], pairs), Strictness::Lenient).map(|loaded| loaded.settings);
+        let (listing, github) = (("source.listing", "https://a.example/r.json"), ("source.github", "a/b"));
+        let (mirrors, folder) =
+            (("source.mirrors", "https://m.example/,https://n.example/"), ("source.listing", "/srv/r"));
+        assert_eq!(set(&[listing, mirrors]).unwrap().source.mirrors.len(), 2);
+        assert_eq!(set(&[github]).unwrap().source.github_api, "https://api.github.com");
+        assert!(matches!(set(&[listing, github]), Err(ConfigError::TwoSources)));
+        for wrong in [&[mirrors][..], &[folder, mirrors], &[github, mirrors]] {
+            assert!(matches!(set(wrong), Err(ConfigError::MirrorsOfNothing)), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -34,6 +34,16 @@ pub struct Settings {
 pub struct Source {
     /// The URL of `releases.json`, or the folder that holds it. `None`: nothing to poll.
     pub listing: Option<String>,
+    /// A repository whose releases are followed instead, as `owner/name`.
+    pub github: Option<String>,
+    /// The API that knows the repository.
+    pub github_api: String,
+    /// Base URLs of trees that are the same as the one around the listing.
+    pub mirrors: Vec<String>,
+    /// A PEM file with authorities besides those of the platform.
+    pub ca_file: Option<PathBuf>,
+    /// The least that a download must bring in a second.
+    pub minimum_rate: ByteLimit,
     /// Hosts besides the listing's own from which archives may be fetched: `host` or `host:port`.
     pub asset_hosts: Vec<String>,
     /// Hosts that may be spoken to without TLS: `host` or `host:port`. Loopback always may.

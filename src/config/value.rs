@@ -115,13 +115,49 @@ pub(super) fn listing(raw: &Raw) -> Result<String, ValueError> {
     if text.starts_with('/') || is_url() { Ok(text.to_owned()) } else { Err(ValueError::Listing) }
 }
 
-pub(super) fn hosts(raw: &Raw) -> Result<Vec<String>, ValueError> {
-    let items: Vec<&str> = match raw {
-        Raw::Plain(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
-        Raw::List(items) => items.iter().map(String::as_str).collect(),
-        _ => return Err(ValueError::WantsList),
+/// `owner/name`, as GitHub spells its repositories.
+pub(super) fn repository(raw: &Raw) -> Result<String, ValueError> {
+    let text = raw.text()?;
+    let plain = |text: &str, more: &str| {
+        (1..=100).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+            && !text.chars().all(|c| c == '.')
     };
-    items.into_iter().map(host).collect()
+    match text.split_once('/') {
+        Some((owner, name)) if plain(owner, "-_") && plain(name, "-_.") => Ok(text.to_owned()),
+        _ => Err(ValueError::Repository),
+    }
+}
+
+/// The address of a service: http or https, without anything secret or variable in it.
+pub(super) fn url(raw: &Raw) -> Result<String, ValueError> {
+    plain_url(raw.text()?)
+}
+
+pub(super) fn urls(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    items(raw)?.into_iter().map(plain_url).collect()
+}
+
+fn plain_url(text: &str) -> Result<String, ValueError> {
+    let url = Url::parse(text).map_err(|_| ValueError::Url)?;
+    let bare =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !bare {
+        return Err(ValueError::Url);
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn hosts(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    items(raw)?.into_iter().map(host).collect()
+}
+
+fn items(raw: &Raw) -> Result<Vec<&str>, ValueError> {
+    match raw {
+        Raw::Plain(text) => Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
+        Raw::List(items) => Ok(items.iter().map(String::as_str).collect()),
+        _ => Err(ValueError::WantsList),
+    }
 }
 
 /// `host`, `host:port`, `[::1]` or `[::1]:port`, in the spelling that a parsed URL gives it.
@@ -224,11 +260,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_repository_is_an_owner_and_a_name() {
+        assert_eq!(repository(&plain("a-b/c.d")), Ok("a-b/c.d".to_owned()));
+        for text in ["", "a", "a/b/c", "a/..", "https://github.example/a/b", "a b/c", "a/b?c"] {
+            assert_eq!(repository(&plain(text)), Err(ValueError::Repository), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_services_hold_nothing_secret() {
+        let good = ["https://a.example/x/", "http://127.0.0.1:80"].map(str::to_owned);
+        assert_eq!(urls(&Raw::List(good.to_vec())), Ok(good.to_vec()));
+        for text in
+            ["", "a.example", "/srv", "ftp://a.example", "https://u:p@a.example", "https://a.example/?t=1", "https://"]
+        {
+            assert_eq!(url(&plain(text)), Err(ValueError::Url), "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
             let raw = plain(&text);
             let _ = (duration(&raw), window(&raw), fraction(&raw), tries(&raw), size(&raw), node(&raw));
+            let _ = (repository(&raw), url(&raw), urls(&raw));
             let _ = (listen(&raw), path(&raw), listing(&raw), hosts(&raw), log_format(&raw), filter(&raw));
         }
 

@@ -114,7 +114,8 @@ mod tests {
     fn release(names: &[&str]) -> Release {
         let assets = names
             .iter()
-            .map(|name| Asset { name: (*name).to_owned(), size: None, digest: None, address: (*name).to_owned() })
+            .map(|name| (*name).to_owned())
+            .map(|name| Asset { address: name.clone(), name, size: None, digest: None, api_address: None })
             .collect();
         Release { version: "1.0.0".parse().unwrap(), prerelease: false, notes_url: None, published_at: None, assets }
     }

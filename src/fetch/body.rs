@@ -17,6 +17,7 @@ pub(super) enum Body {
 pub(super) struct FileBody {
     file: Arc<File>,
     piece: Vec<u8>,
+    length: u64,
     // Kept until it is done, also when the future that waits for it is dropped by a time-out:
     // otherwise a late write could follow the truncation.
     writing: Option<JoinHandle<io::Result<()>>>,
@@ -24,7 +25,7 @@ pub(super) struct FileBody {
 
 impl FileBody {
     pub(super) fn new(file: &File) -> io::Result<Self> {
-        Ok(Self { file: Arc::new(file.try_clone()?), piece: Vec::new(), writing: None })
+        Ok(Self { file: Arc::new(file.try_clone()?), piece: Vec::new(), length: 0, writing: None })
     }
 
     async fn settle(&mut self) -> io::Result<()> {
@@ -48,6 +49,7 @@ impl Body {
             Self::Memory(all) => all.extend_from_slice(bytes),
             Self::File(body) => {
                 body.piece.extend_from_slice(bytes);
+                body.length += bytes.len() as u64;
                 if body.piece.len() >= PIECE {
                     body.flush().await?;
                 }
@@ -56,11 +58,27 @@ impl Body {
         Ok(())
     }
 
-    /// Everything is written, and the file is at its start.
-    pub(super) async fn finish(&mut self) -> io::Result<()> {
+    /// How much has been pushed since it was empty.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Memory(all) => all.len() as u64,
+            Self::File(body) => body.length,
+        }
+    }
+
+    /// Everything so far is written, and more may follow.
+    pub(super) async fn keep(&mut self) -> io::Result<()> {
         if let Self::File(body) = self {
             body.flush().await?;
             body.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything is written, and the file is at its start.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.keep().await?;
+        if let Self::File(body) = self {
             (&*body.file).rewind()?;
         }
         Ok(())
@@ -72,6 +90,7 @@ impl Body {
             Self::Memory(all) => all.clear(),
             Self::File(body) => {
                 body.piece.clear();
+                body.length = 0;
                 // How the last write ended does not matter any more, only that it did.
                 let _ = body.settle().await;
                 body.file.set_len(0)?;

@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
+use jiff::Timestamp;
+
 use super::reach::UrlRefusal;
+use super::tar_bundle::BundleError;
 use crate::sys::SysError;
 use crate::types::ByteLimit;
 
@@ -11,7 +14,9 @@ use crate::types::ByteLimit;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The HTTP client cannot be set up.
-    #[error("cannot set up the HTTP client: {0}. Check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables")]
+    #[error(
+        "cannot set up the HTTP client: {0}. Check source.ca_file, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables"
+    )]
     Client(Cause),
     /// An address that is not requested.
     #[error("not requesting {url}: {refusal}")]
@@ -49,7 +54,7 @@ pub enum FetchError {
     },
     /// The server did not prove who it is.
     #[error(
-        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); a proxy that opens TLS needs its certificate there"
+        "no trusted TLS connection to {url}: {cause}. Check the clock and the trust store (SSL_CERT_FILE); an authority of your own, or of a proxy that opens TLS, goes into source.ca_file"
     )]
     Tls {
         /// The address.
@@ -64,6 +69,19 @@ pub enum FetchError {
         url: String,
         /// How long it was waited for.
         after: Duration,
+    },
+    /// It dripped.
+    #[error(
+        "{url} sent fewer than {rate} bytes per second over {} s. If the line is that slow, lower source.minimum_rate",
+        over.as_secs_f32()
+    )]
+    TooSlow {
+        /// The address.
+        url: String,
+        /// The least that is accepted, in bytes per second.
+        rate: u64,
+        /// The time over which it is measured.
+        over: Duration,
     },
     /// The whole took too long.
     #[error("{url} did not finish within {} s", within.as_secs_f32())]
@@ -88,6 +106,35 @@ pub enum FetchError {
         url: String,
         /// What is wrong.
         cause: Cause,
+    },
+    /// Asked for the rest of a broken download, and answered with something else.
+    #[error("{url} did not go on where its download broke off; nothing of the first part is kept")]
+    NotContinued {
+        /// The address.
+        url: String,
+    },
+    /// The budget of requests is spent.
+    #[error(
+        "{url} answers no more requests from here until {until:.0}: the rate limit is reached. Nothing is asked before; \
+         a token in GH_TOKEN raises GitHub's limit"
+    )]
+    RateLimited {
+        /// The address.
+        url: String,
+        /// When it answers again.
+        until: Timestamp,
+        /// The same, from now.
+        pause: Duration,
+    },
+    /// Not asked at all, because the server asked for that.
+    #[error("not asking {url} before {until:.0}: the server has asked to be left alone until then")]
+    LeftAlone {
+        /// The address.
+        url: String,
+        /// When it may be asked again.
+        until: Timestamp,
+        /// The same, from now.
+        pause: Duration,
     },
     /// A status other than the one that was asked for.
     #[error("{url} answered with status {status}{}{}", wish(*.retry_after), hint(*.status))]
@@ -147,10 +194,44 @@ pub enum FetchError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The release folder cannot be read.
-    #[error("cannot read the release folder: {0}")]
+    /// The API knows no such repository, or does not show it.
+    #[error(
+        "{url} was not found: check source.github, or {}",
+        if *.with_token { "whether the token in GH_TOKEN may read that repository" }
+        else { "put a token into GH_TOKEN where the repository is private" }
+    )]
+    NoRepository {
+        /// The address.
+        url: String,
+        /// Whether a token was sent.
+        with_token: bool,
+    },
+    /// The API does not know the token.
+    #[error("{url} does not accept the token in GH_TOKEN or GITHUB_TOKEN: renew it, or unset the variable")]
+    TokenRefused {
+        /// The address.
+        url: String,
+    },
+    /// A bundle is none.
+    #[error("cannot use the bundle {}: {source}", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BundleError,
+    },
+    /// The extra authorities cannot be used.
+    #[error("cannot use source.ca_file {}: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: AuthoritiesError,
+    },
+    /// The release folder, or the bundle, cannot be read.
+    #[error("cannot read the releases: {0}")]
     Folder(#[from] SysError),
-    /// A file of the release folder cannot be read to its end.
+    /// A file of the release folder or bundle cannot be read to its end.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -161,6 +242,20 @@ pub enum FetchError {
     /// The program is ending, and its threads took no more work.
     #[error("stopped, because the program is ending")]
     Stopped,
+}
+
+/// Why a file with extra authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] SysError),
+    /// It is not PEM, or what is in it is no certificate.
+    #[error("it is not a list of certificates in PEM form: {0}")]
+    NotPem(Cause),
+    /// There is none in it.
+    #[error("it holds no certificate; put the authority's certificate there, in PEM form")]
+    Empty,
 }
 
 fn wish(retry_after: Option<Duration>) -> String {
@@ -187,9 +282,12 @@ impl FetchError {
             Self::Connect { .. } => "connect",
             Self::Tls { .. } => "tls",
             Self::Stalled { .. } => "stalled",
+            Self::TooSlow { .. } => "too_slow",
             Self::OutOfTime { .. } => "out_of_time",
             Self::BrokenOff { .. } => "broken_off",
             Self::BadAnswer { .. } => "bad_answer",
+            Self::NotContinued { .. } => "not_continued",
+            Self::RateLimited { .. } | Self::LeftAlone { .. } => "rate_limited",
             Self::Status { .. } => "status",
             Self::Encoded { .. } => "encoded",
             Self::TooLong { .. } => "too_long",
@@ -197,6 +295,10 @@ impl FetchError {
             Self::WebPage { .. } => "web_page",
             Self::NotAListing { .. } => "not_a_listing",
             Self::Write { .. } => "write",
+            Self::NoRepository { .. } => "no_repository",
+            Self::TokenRefused { .. } => "token_refused",
+            Self::Bundle { .. } => "bundle",
+            Self::Authorities { .. } => "authorities",
             Self::Folder(_) | Self::Read { .. } => "folder",
             Self::Stopped => "stopped",
         }
@@ -207,15 +309,23 @@ impl FetchError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::RateLimited { pause, .. } | Self::LeftAlone { pause, .. } => Some(*pause),
             _ => None,
         }
+    }
+
+    /// Whether the fault lies on this side, so that no other server would do better.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Authorities { .. } | Self::Write { .. } | Self::Stopped)
     }
 
     /// Whether the same request may go better in a moment.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Stalled { .. } | Self::BrokenOff { .. } => true,
+            Self::Connect { .. } | Self::Stalled { .. } | Self::TooSlow { .. } | Self::BrokenOff { .. } => true,
+            Self::NotContinued { .. } | Self::RateLimited { .. } | Self::LeftAlone { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }

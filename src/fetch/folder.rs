@@ -46,50 +46,59 @@ impl ReleaseFolder {
         let names = plain_names(address)
             .ok_or_else(|| FetchError::Address { url: printable(address), refusal: UrlRefusal::OutsideFolder })?;
         let shown = names.iter().fold(self.path.clone(), |path, name| path.join(name));
-        let outcome = self.copy_file(names, &shown, into, cap, progress).await;
-        let rewound = if outcome.is_ok() { into.rewind() } else { into.set_len(0).and_then(|()| into.rewind()) };
-        rewound.map_err(|source| FetchError::Write { url: shown.display().to_string(), source })?;
-        outcome
-    }
-
-    async fn copy_file(
-        &self,
-        names: Vec<String>,
-        shown: &Path,
-        into: &mut File,
-        cap: ByteLimit,
-        progress: &mut Progress<'_>,
-    ) -> Result<u64, FetchError> {
-        let write = |source| FetchError::Write { url: shown.display().to_string(), source };
-        let read = |source| FetchError::Read { path: shown.to_owned(), source };
-        let mut sink = into.try_clone().map_err(write)?;
         let path = self.path.clone();
-        let CheckedFile { mut file, length } = lost(spawn_blocking(move || open(&path, &names, cap))).await?;
-        let mut copied = 0;
-        progress(0, Some(length));
-        while copied < length {
-            // One piece per turn on the blocking pool, so that progress is seen and a dropped future stops.
-            let piece = PIECE.min(length - copied);
-            let (outcome, back) = lost(spawn_blocking(move || {
-                let mut bytes = Vec::new();
-                let outcome = Read::by_ref(&mut file)
-                    .take(piece)
-                    .read_to_end(&mut bytes)
-                    .map(|_| sink.write_all(&bytes).map(|()| bytes.len() as u64));
-                Ok((outcome, (file, sink)))
-            }))
-            .await?;
-            (file, sink) = back;
-            let count = outcome.map_err(read)?.map_err(write)?;
-            if count == 0 {
-                let url = shown.display().to_string();
-                return Err(FetchError::Length { url, stated: length, received: copied });
-            }
-            copied += count;
-            progress(copied, Some(length));
-        }
-        Ok(copied)
+        let file = lost(spawn_blocking(move || open(&path, &names, cap))).await?;
+        copy_on(file, &shown, into, progress).await
     }
+}
+
+/// Copies an open file, from where it stands and as long as it was judged to be, into an empty file;
+/// the copy is at its start afterwards, and empty after an error.
+pub(super) async fn copy_on(
+    file: CheckedFile,
+    shown: &Path,
+    into: &mut File,
+    progress: &mut Progress<'_>,
+) -> Result<u64, FetchError> {
+    let outcome = copy_pieces(file, shown, into, progress).await;
+    let rewound = if outcome.is_ok() { into.rewind() } else { into.set_len(0).and_then(|()| into.rewind()) };
+    rewound.map_err(|source| FetchError::Write { url: shown.display().to_string(), source })?;
+    outcome
+}
+
+async fn copy_pieces(
+    CheckedFile { mut file, length }: CheckedFile,
+    shown: &Path,
+    into: &mut File,
+    progress: &mut Progress<'_>,
+) -> Result<u64, FetchError> {
+    let write = |source| FetchError::Write { url: shown.display().to_string(), source };
+    let read = |source| FetchError::Read { path: shown.to_owned(), source };
+    let mut sink = into.try_clone().map_err(write)?;
+    let mut copied = 0;
+    progress(0, Some(length));
+    while copied < length {
+        // One piece per turn on the blocking pool, so that progress is seen and a dropped future stops.
+        let piece = PIECE.min(length - copied);
+        let (outcome, back) = lost(spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            let outcome = Read::by_ref(&mut file)
+                .take(piece)
+                .read_to_end(&mut bytes)
+                .map(|_| sink.write_all(&bytes).map(|()| bytes.len() as u64));
+            Ok((outcome, (file, sink)))
+        }))
+        .await?;
+        (file, sink) = back;
+        let count = outcome.map_err(read)?.map_err(write)?;
+        if count == 0 {
+            let url = shown.display().to_string();
+            return Err(FetchError::Length { url, stated: length, received: copied });
+        }
+        copied += count;
+        progress(copied, Some(length));
+    }
+    Ok(copied)
 }
 
 fn open(path: &Path, names: &[String], cap: ByteLimit) -> Result<CheckedFile, FetchError> {
@@ -115,7 +124,7 @@ pub(super) async fn lost<T>(task: tokio::task::JoinHandle<Result<T, FetchError>>
 
 /// The names of a relative path below the folder; `None` for anything that could lead elsewhere or
 /// be read in two ways (percent signs, backslashes, `.` and `..`).
-fn plain_names(address: &str) -> Option<Vec<String>> {
+pub(super) fn plain_names(address: &str) -> Option<Vec<String>> {
     let plain = |name: &str| {
         !name.is_empty()
             && name != "."

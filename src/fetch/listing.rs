@@ -46,6 +46,8 @@ pub enum Origin {
     Whole,
     /// A kept copy, of which the server says that it still holds (304).
     Confirmed,
+    /// Whole, from a mirror, because the server itself failed.
+    Mirror,
     /// A copy that a sibling fetched a short time ago.
     Sibling,
 }
@@ -73,6 +75,8 @@ pub struct Asset {
     pub(super) digest: Option<Sha256Digest>,
     // Judged when it is requested: see `Reach` and `ReleaseFolder`.
     pub(super) address: String,
+    // Where an API has it, for those who have a token.
+    pub(super) api_address: Option<String>,
 }
 
 /// An entry that was left out.
@@ -209,6 +213,10 @@ struct RawAsset {
     #[serde(default)]
     digest: Option<String>,
     browser_download_url: String,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    state: Option<String>,
 }
 
 fn read_entry(entry: &RawValue, limits: &ListingLimits) -> Result<(String, Release), Skipped> {
@@ -230,14 +238,19 @@ fn read_entry(entry: &RawValue, limits: &ListingLimits) -> Result<(String, Relea
         version,
         notes_url: raw.html_url.and_then(|url| url.parse().ok()).filter(|url: &Url| url.scheme().starts_with("http")),
         published_at: raw.published_at,
-        assets: raw.assets.into_iter().map(read_asset).collect(),
+        assets: raw.assets.into_iter().filter(is_there).map(read_asset).collect(),
     };
     Ok((tag, release))
 }
 
+/// GitHub lists a file from the moment at which its upload begins.
+fn is_there(raw: &RawAsset) -> bool {
+    raw.state.as_deref().is_none_or(|state| state == "uploaded")
+}
+
 fn read_asset(raw: RawAsset) -> Asset {
     let digest = raw.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:")?.parse().ok());
-    Asset { name: raw.name, size: raw.size, digest, address: raw.browser_download_url }
+    Asset { name: raw.name, size: raw.size, digest, address: raw.browser_download_url, api_address: raw.url }
 }
 
 /// A text from outside, without anything that could steer a terminal, and not too long.

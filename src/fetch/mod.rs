@@ -8,9 +8,12 @@
 //! - no request leaves for a place that the settings do not name: only http and https, never from
 //!   https down to http, plain http to loopback only, and only the listing's own host and the
 //!   configured asset hosts, at every hop;
+//! - a download that breaks off goes on only behind bytes of the very same content;
 //! - a failed download leaves an empty file, and a listing is shared with siblings only after it
 //!   was parsed;
-//! - nothing is sent that identifies anybody: no token, no cookie, no credentials in an address;
+//! - nothing is sent that identifies anybody: no cookie, no credentials in an address, and a
+//!   [`Token`] only to the API that it is for, never where that redirects to;
+//! - a server that asks to be left alone is left alone;
 //! - an asset is found by its exact name or not at all, and no name from outside becomes a path;
 //! - the shared copy of a listing can be stale or hostile without lasting effect: see
 //!   [`StaticListing`] for the exact bound.
@@ -18,25 +21,42 @@
 mod asset;
 mod backoff;
 mod body;
+mod bundle;
 mod error;
 mod folder;
+mod github;
 mod http;
+mod link;
 mod listing;
 mod location;
+mod mirror;
+mod pace;
+mod quiet;
 mod reach;
+mod relay;
+mod resume;
 mod settings;
 mod shared;
 mod source;
+mod static_listing;
+mod tar_bundle;
+mod token;
 
 pub use asset::{AssetError, Chosen};
 pub use backoff::backoff;
-pub use error::{Cause, FetchError};
+pub use bundle::Bundle;
+pub use error::{AuthoritiesError, Cause, FetchError};
+pub use github::{GITHUB_API, GitHubReleases, Repository, RepositoryError};
 pub use http::Http;
 pub use listing::{Asset, Listing, ListingLimits, Origin, Release, SkipReason, Skipped};
 pub use location::{Location, LocationError};
+pub use mirror::{Mirror, MirrorError};
 pub use reach::{HostName, HostNameError, Reach, UrlRefusal};
 pub use settings::HttpSettings;
-pub use source::{Freshness, StaticListing};
+pub use source::{Freshness, Place, ReleaseSource};
+pub use static_listing::StaticListing;
+pub use tar_bundle::BundleError;
+pub use token::{Token, TokenError};
 
 /// Receives the bytes so far, and the length that was announced, if any.
 pub type Progress<'a> = dyn FnMut(u64, Option<u64>) + Send + 'a;

@@ -56,6 +56,11 @@ impl fmt::Display for HostName {
 }
 
 impl HostName {
+    /// The host of an address, with its port where that is unusual.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        Some(Self { host: url.host()?.to_owned(), port: url.port() })
+    }
+
     fn is_host_of(&self, url: &Url) -> bool {
         url.host().is_some_and(|host| host.to_owned() == self.host)
     }
@@ -141,7 +146,7 @@ impl Reach {
     }
 }
 
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listing::ListingLimits;
@@ -11,6 +12,10 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a server may be silent: before its head, and between two pieces of a body.
     pub stall_timeout: Duration,
+    /// The least that a body must bring, in bytes per second; zero for no such bound.
+    pub minimum_rate: u64,
+    /// The time over which [`Self::minimum_rate`] is measured; it slides along.
+    pub rate_window: Duration,
     /// How long a listing may take, attempts and pauses included.
     pub listing_timeout: Duration,
     /// How long an asset may take, attempts and pauses included.
@@ -28,6 +33,8 @@ pub struct HttpSettings {
     pub asset_hosts: Vec<HostName>,
     /// Hosts that may be spoken to over plain http, besides loopback.
     pub plain_http_hosts: Vec<HostName>,
+    /// A file with authorities, in PEM form, that vouch for servers besides those of the platform.
+    pub ca_file: Option<PathBuf>,
     /// How long a listing that a sibling fetched serves this node too. A good value is the shortest
     /// interval at which a node polls: then the nodes of a host make one request per interval.
     pub listing_lifetime: Duration,
@@ -43,6 +50,8 @@ impl Default for HttpSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
+            minimum_rate: 1024,
+            rate_window: Duration::from_mins(1),
             listing_timeout: Duration::from_mins(1),
             asset_timeout: Duration::from_mins(30),
             attempts: 4,
@@ -51,6 +60,7 @@ impl Default for HttpSettings {
             listing_limits: ListingLimits::default(),
             asset_hosts: Vec::new(),
             plain_http_hosts: Vec::new(),
+            ca_file: None,
             // One hour, less the fifth by which polling is jittered.
             listing_lifetime: Duration::from_mins(48),
             sibling_patience: Duration::from_secs(75),

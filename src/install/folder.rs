@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::binary::{Binary, Installed};
 use super::error::InstallError;
 use super::policy::Policy;
-use super::record::{self, NodeRecord};
+use super::record::{self, NodeRecord, VerdictKind};
 use crate::sys::{Dir, Lock, Loose, Moment, PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
 
@@ -163,6 +164,29 @@ impl Install {
         Ok(names.into_iter().filter_map(|name| Some((name.clone(), self.node(&name).ok()??))).collect())
     }
 
+    /// A sibling of `node` whose trial of that version failed, and when, if that is still believed.
+    pub fn failed_at_sibling(
+        &self,
+        node: &NodeName,
+        version: &Version,
+        now: Timestamp,
+        believed: Duration,
+    ) -> Result<Option<(NodeName, Timestamp)>, InstallError> {
+        for (sibling, record) in self.nodes()? {
+            let failed = record.verdicts.iter().rev().find(|verdict| {
+                verdict.kind == VerdictKind::Bad
+                    && verdict.candidate.version == *version
+                    && verdict.is_recent(now, believed)
+            });
+            if let Some(verdict) = failed
+                && sibling != *node
+            {
+                return Ok(Some((sibling, verdict.at)));
+            }
+        }
+        Ok(None)
+    }
+
     fn node_names(&self) -> Result<Vec<NodeName>, InstallError> {
         let names = self.nodes.names()?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
@@ -268,7 +292,9 @@ impl Install {
     /// Removes versions that no record names, and temporaries of dead writers. Returns what it removed.
     pub fn prune(&self) -> Result<Vec<String>, InstallError> {
         let _lock = self.lock()?;
-        self.staging.sweep()?;
+        for dir in [&self.staging, &self.nodes, &self.dir] {
+            dir.sweep()?;
+        }
         let mut kept = Vec::new();
         let state = self.state()?;
         kept.push(state.committed.folder_name());

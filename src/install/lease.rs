@@ -99,6 +99,15 @@ impl Install {
         Ok(())
     }
 
+    /// Takes back whatever lease this node still has from before a kill. For its own launcher at its
+    /// start: nobody else may try for this node then.
+    pub fn drop_leases_of(&self, node: &NodeName) -> Result<(), InstallError> {
+        match self.standing_lease() {
+            Some(lease) if lease.owner == *node => self.release_lease(lease.epoch),
+            _ => Ok(()),
+        }
+    }
+
     /// The lease of a sibling that tries a version just now, if one does.
     #[must_use]
     pub fn lease_of_sibling(&self, node: &NodeName) -> Option<Lease> {

@@ -45,6 +45,9 @@ pub struct TryRequest {
     pub candidate: Installed,
     /// Why.
     pub purpose: Purpose,
+    /// Whether somebody asked for just this: then a sibling's bad verdict does not stand in its way.
+    #[serde(default)]
+    pub asked_for: bool,
 }
 
 /// From a launcher to one of its workers.
@@ -219,6 +222,7 @@ mod tests {
             id: "t1".to_owned(),
             candidate: Installed { version: "1.0.0".parse().unwrap(), digest: "ab".repeat(32).parse().unwrap() },
             purpose: Purpose::Upgrade,
+            asked_for: false,
         };
         for message in [
             ToLauncher::Ready,

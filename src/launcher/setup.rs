@@ -4,11 +4,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::protocol::Listener;
 use crate::config::Trial;
 use crate::install::InstallError;
-use crate::sys::{PrivateDir, SysError};
+use crate::sys::{Moment, PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
 
 /// What a launcher must be told.
@@ -63,6 +64,19 @@ pub enum LauncherError {
     System(#[from] io::Error),
 }
 
+/// Workers of a launcher that was killed let go of the address as they end: a matter of a moment.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Moment::now().after(Duration::from_secs(2));
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Moment::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Name of the control socket in the node's folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
@@ -70,7 +84,7 @@ impl Setup {
     pub(super) fn listen(&self) -> Result<Vec<(Listener, OwnedFd)>, LauncherError> {
         let mut listeners = Vec::new();
         if let Some(address) = self.listen {
-            let socket = TcpListener::bind(address).map_err(|source| LauncherError::Listen { address, source })?;
+            let socket = bind(address).map_err(|source| LauncherError::Listen { address, source })?;
             socket.set_nonblocking(true)?;
             listeners.push((Listener::Http, OwnedFd::from(socket)));
         }

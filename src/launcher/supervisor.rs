@@ -4,11 +4,11 @@ use std::time::Duration;
 use super::handoff::Baton;
 use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
 use super::setup::{LauncherError, Setup};
-use super::worker::Worker;
+use super::worker::{Worker, node_mark};
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
 use crate::sys::{
-    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, notify_service_manager, reap,
-    wait_readable,
+    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, kill_strays, notify_service_manager,
+    reap, wait_readable,
 };
 
 /// A node's launcher at work.
@@ -27,15 +27,15 @@ pub(super) struct Supervisor {
     pub(super) candidate: Option<(Worker, Moment)>,
     /// Workers that were asked to leave, and when they are made to.
     pub(super) leaving: Vec<(Worker, Moment)>,
-    restart: Restart,
+    pub(super) restart: Restart,
     stopping: bool,
 }
 
 /// When to start the running version again, after it ended by itself.
 #[derive(Debug, Default)]
-struct Restart {
+pub(super) struct Restart {
     failures: u32,
-    due: Option<Moment>,
+    pub(super) due: Option<Moment>,
 }
 
 /// A worker that was ready for so long has not failed at its start.
@@ -58,6 +58,10 @@ impl Supervisor {
         let Some(lock) = setup.data.try_lock("node.lock")? else {
             return Err(LauncherError::Running { node: setup.node, folder: setup.data.path().to_owned() });
         };
+        let strays = kill_strays(&node_mark(&setup.data)?);
+        if strays > 0 {
+            tracing::warn!(event = "strays_killed", strays, "the launcher before was killed, and its workers stayed");
+        }
         let own = own_binary()?;
         let install = Install::open_or_detached(&setup.committed, &setup.product, &setup.data)?;
         if let Some(reason) = install.why_detached() {
@@ -292,7 +296,8 @@ impl Supervisor {
             listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
         };
         let listeners: Vec<_> = self.listeners.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &listeners)?;
+        let mark = node_mark(&self.setup.data).map_err(std::io::Error::other)?;
+        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &listeners, &mark)?;
         tracing::info!(event = "worker_started", version = %runs.version, pid = worker.pid.as_raw(), on_trial);
         Ok(worker)
     }

@@ -14,11 +14,9 @@ use jiff::Timestamp;
 use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{Binary, CommitError, Installed, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::install::{Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
 use crate::sys::{Exit, Moment, end_myself_after};
-
-/// Beyond the steps themselves, before a lease ends by itself.
-const LEASE_MARGIN: Duration = Duration::from_mins(1);
+use crate::types::{NodeName, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
@@ -44,12 +42,13 @@ impl Supervisor {
     /// At a start: what became of a trial that was under way when the launcher before ended.
     pub(super) fn recover_trial(&mut self) {
         let install = self.install.clone();
+        // Also the one of a kill between the lease and the record that names it.
+        if let Err(error) = install.drop_leases_of(&self.setup.node) {
+            tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
+        }
         let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending {
             return;
-        }
-        if let Some(epoch) = trial.lease {
-            install.release_lease(epoch).ok();
         }
         let committed = install.committed().ok().flatten();
         if trial.progress == Progress::Handoff && committed.as_ref() == Some(&trial.candidate) {
@@ -92,7 +91,7 @@ impl Supervisor {
 
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
-        let TryRequest { id, candidate, purpose } = request;
+        let TryRequest { id, candidate, purpose, asked_for } = request;
         let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
         if self.is_stopping() || self.candidate.is_some() || under_way {
             return Err(TryReply::Busy { id });
@@ -103,7 +102,9 @@ impl Supervisor {
         }
         let binary = self.install.open_version(&candidate).map_err(|error| refused(error.to_string()))?;
         let steps = &self.setup.trial;
-        let span = steps.start + steps.probation + steps.handoff + steps.drain + LEASE_MARGIN;
+        // Every step at its longest, and as much again for the way between them as old workers take to
+        // leave, twice: they leave during probation, and on a busy host disks are as slow as workers.
+        let span = steps.start + steps.probation + steps.handoff + steps.drain * 3;
         let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
         let epoch = match lease.map_err(|error| refused(error.to_string()))? {
             LeaseOutcome::Mine(epoch) => epoch,
@@ -111,6 +112,11 @@ impl Supervisor {
                 return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }
         };
+        // Only under the lease: while this node prepared, a sibling may have tried it to the end.
+        if !asked_for && let Some(by) = self.failed_at_sibling(&candidate.version) {
+            self.install.release_lease(epoch).ok();
+            return Err(TryReply::Wait { id, by, seconds: 1 });
+        }
         let before = self.record.trial.take();
         let resumed = before.as_ref().filter(|trial| trial.candidate == candidate);
         self.record.trial = Some(Trial {
@@ -164,10 +170,19 @@ impl Supervisor {
         worker.ready = true;
         *deadline = Moment::now().after(probation);
         worker.tell(&ToWorker::Activate);
+        // An old worker that ended meanwhile does not come back beside the candidate.
+        self.restart.due = None;
         tracing::info!(event = "candidate_ready", version = %worker.runs.version, probation_s = probation.as_secs());
         if let Some(old) = self.active.take() {
             self.dismiss(old);
         }
+    }
+
+    /// The sibling that tried this version and found it bad, if that is still believed.
+    fn failed_at_sibling(&self, version: &Version) -> Option<NodeName> {
+        let believed = self.setup.trial.sibling_verdict;
+        let failed = self.install.failed_at_sibling(&self.setup.node, version, Timestamp::now(), believed);
+        failed.ok().flatten().map(|(node, _)| node)
     }
 
     /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
@@ -208,15 +223,15 @@ impl Supervisor {
         let progress = self.record.trial.as_ref().map_or(Progress::Starting, |trial| trial.progress);
         let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15));
         let tries_left = self.record.trial.as_ref().map_or(0, |trial| trial.tries_left);
-        if from_outside && tries_left > 0 {
+        if from_outside && tries_left == 0 {
+            let detail =
+                format!("cut short {} times, last by {exit} while {}", self.setup.trial.tries, doing(progress));
+            return self.fail(&Failure::bad("tries-exhausted", detail));
+        }
+        if from_outside {
             // Somebody killed it, or it was told to stop: that spends a try and says nothing more.
             tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
-            self.give_up_lease();
-            if let Some(trial) = &mut self.record.trial {
-                trial.progress = Progress::Pending;
-                trial.lease = None;
-            }
-            self.save();
+            self.make_due_again();
             return self.back_to_running(None);
         }
         self.fail(&Failure::bad("exited", format!("it ended with {exit} while {}", doing(progress))));
@@ -302,9 +317,12 @@ impl Supervisor {
                 worker.tail.text()
             }
         };
-        self.give_up_lease();
         self.record_failure(&trial, failure, output);
         self.save();
+        // Siblings see the verdict before they may try.
+        if let Some(epoch) = trial.lease {
+            self.give_up_lease(epoch);
+        }
         self.back_to_running(Some(&trial));
     }
 
@@ -330,8 +348,11 @@ impl Supervisor {
         }
         if self.active.is_none() && !self.is_stopping() {
             self.start_running();
-        } else {
+        } else if failed.is_some() {
             self.tell_verdict();
+        } else if let Some(worker) = self.active.as_ref().filter(|worker| worker.ready) {
+            // It begins the trial again, instead of waiting for its verdict.
+            worker.tell(&ToWorker::Activate);
         }
     }
 
@@ -356,20 +377,25 @@ impl Supervisor {
         if self.progress().is_none_or(|progress| progress == Progress::Pending) {
             return;
         }
-        self.give_up_lease();
         if let Some(trial) = &mut self.record.trial {
             trial.tries_left += 1;
-            trial.progress = Progress::Pending;
-            trial.lease = None;
         }
-        self.save();
+        self.make_due_again();
     }
 
-    fn give_up_lease(&mut self) {
-        let lease = self.record.trial.as_ref().and_then(|trial| trial.lease);
-        if let Some(epoch) = lease
-            && let Err(error) = self.install.release_lease(epoch)
-        {
+    /// The trial goes back to its beginning, and siblings may try.
+    fn make_due_again(&mut self) {
+        let Some(trial) = &mut self.record.trial else { return };
+        trial.progress = Progress::Pending;
+        let lease = trial.lease.take();
+        self.save();
+        if let Some(epoch) = lease {
+            self.give_up_lease(epoch);
+        }
+    }
+
+    fn give_up_lease(&self, epoch: LeaseEpoch) {
+        if let Err(error) = self.install.release_lease(epoch) {
             tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::protocol::{Hello, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
-use crate::sys::{Channel, ChildPid, Exit, Moment, OutputPipe, Piece, Program, can_write_now, kill_marked};
+use crate::sys::{
+    Channel, ChildPid, Exit, Moment, OutputPipe, Piece, PrivateDir, Program, SysError, can_write_now, kill_marked,
+};
 
 /// A worker that this launcher started, or adopted from the launcher that it replaced.
 #[derive(Debug)]
@@ -42,6 +44,13 @@ pub(super) const HIDDEN: &[&str] = &[
 
 /// Marks a worker and everything that descends from it.
 const MARKER: &str = "EXUVIA_INTERNAL_WORKER";
+/// Marks the same with their node, for the launcher after the one that started them.
+const NODE: &str = "EXUVIA_INTERNAL_NODE";
+
+/// What every worker of the node in that folder bears in its environment.
+pub(super) fn node_mark(data: &PrivateDir) -> Result<String, SysError> {
+    Ok(format!("{NODE}={}", data.identity()?))
+}
 
 impl Worker {
     /// Starts `binary` as a worker, and tells it what it must know.
@@ -50,6 +59,7 @@ impl Worker {
         args: &[OsString],
         hello: &Hello,
         listeners: &[BorrowedFd<'_>],
+        node_mark: &str,
     ) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         // Queued before the worker exists: it finds everything at its first read.
@@ -58,11 +68,12 @@ impl Worker {
         let mut random = [0; 12];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id = hex::encode(random);
+        let node = node_mark.split_once('=').map_or(node_mark, |(_, identity)| identity);
         let program = Program {
             handle: binary.file(),
             name: binary.path().as_os_str(),
             args,
-            env: &[(MARKER, OsString::from(&id))],
+            env: &[(MARKER, OsString::from(&id)), (NODE, OsString::from(node))],
             hidden_env: HIDDEN,
         };
         let pid = program.spawn(theirs.into_fd(), &their_output)?;

@@ -7,6 +7,8 @@
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
+#![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
+
 #[doc = include_str!("flow.md")]
 pub mod flow {}
 

@@ -3,11 +3,13 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::http::Site;
 use super::status::Status;
@@ -33,6 +35,9 @@ pub enum Request {
         lift_veto: bool,
         /// Only find out what would be done.
         dry_run: bool,
+        /// From this bundle instead of the configured source; an absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PathBuf>,
     },
     /// Go back to a version that this node ran before.
     GoBack {
@@ -130,7 +135,9 @@ impl Failure {
             _ if error.is_verification() => FailureKind::Verification,
             UpgradeError::Refused(_) => FailureKind::Policy,
             _ if error.is_storage() => FailureKind::Storage,
-            UpgradeError::Fetch(_) | UpgradeError::Asset { .. } => FailureKind::Source,
+            UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {
+                FailureKind::Source
+            }
             UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
             UpgradeError::Unsupported { .. }
             | UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
@@ -182,6 +189,8 @@ pub(super) struct Order {
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stop waits for answers on their way.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Answers operators until `stopping`.
 pub(super) async fn serve(
@@ -192,6 +201,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let listener = std::os::unix::net::UnixListener::from(listener);
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -201,15 +211,19 @@ pub(super) async fn serve(
                     continue;
                 };
                 let (site, orders) = (site.clone(), orders.clone());
-                tokio::spawn(async move {
+                conversations.spawn(async move {
                     if let Err(error) = answer(stream, site, orders).await {
                         tracing::debug!(event = "control_connection_failed", %error);
                     }
                 });
             }
-            () = stopped(&mut stopping) => return Ok(()),
+            _ = conversations.join_next(), if !conversations.is_empty() => {}
+            () = stopped(&mut stopping) => break,
         }
     }
+    // Every request has its answer by now; what is left is to write it.
+    tokio::time::timeout(LAST_WORDS, conversations.join_all()).await.ok();
+    Ok(())
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {

@@ -182,7 +182,8 @@ mod tests {
         assert_eq!(read("exuvia_upgrade_checks_total", &[]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_check_errors_total", &[("kind", "signature")]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_signature_failures_total", &[("where", "archive")]), Some(1.0));
-        assert_eq!(page["exuvia_upgrade_state"].samples.values().sum::<f64>(), 1.0, "one state at a time");
+        let now = page["exuvia_upgrade_state"].samples.values().filter(|value| **value > 0.5).count();
+        assert_eq!(now, 1, "one state at a time");
         assert_eq!(read("exuvia_upgrade_state", &[("state", "upgrading")]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_attempts_total", &[("result", "rolled-back")]), Some(4.0));
         assert_eq!(read("exuvia_upgrade_attempts_total", &[("result", "a\"b\\c\nd")]), Some(1.0));

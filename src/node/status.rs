@@ -71,7 +71,7 @@ impl Status {
             activity: state.activity(),
             trial,
             policy: engine.install.policy().ok(),
-            source: engine.settings.source.listing.clone(),
+            source: engine.source.as_ref().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
             can_upgrade: engine.install.why_detached().is_none(),
             last_check: checks.last,

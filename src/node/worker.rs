@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Request, Told};
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
+use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::fetch::{Freshness, HttpSettings, Location, LocationError, StaticListing};
+use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
@@ -36,12 +38,9 @@ pub enum WorkerError {
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The source's address is none.
-    #[error("the setting source.listing {0}")]
-    Source(#[from] LocationError),
-    /// A host in the settings is none.
-    #[error("a value of source.asset_hosts or source.allow_plain_http {0}")]
-    Host(#[from] crate::fetch::HostNameError),
+    /// The settings name no source that can be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The install folder cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -87,17 +86,8 @@ pub fn engine(
     let install = Install::open_or_detached(committed, &product, &data)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
-    let http = HttpSettings {
-        asset_hosts: settings.source.asset_hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        plain_http_hosts: settings.source.allow_plain_http.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
-        listing_lifetime: settings.poll.listing_ttl,
-        ..HttpSettings::default()
-    };
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = match &settings.source.listing {
-        None => None,
-        Some(listing) => Some(StaticListing::new(listing.parse::<Location>()?, &http, shared)),
-    };
+    let source = source(&settings, shared)?.map(Arc::new);
     let running = match running {
         Some(running) => running,
         None => install.adopt(&settings.node, &app.version()?)?.0.running,
@@ -117,6 +107,8 @@ pub fn engine(
     })
 }
 
+/// The longest pause that a source can ask for: nobody silences a node for good.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// How long a leaving worker waits for the end of work that is all but done.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
@@ -177,7 +169,9 @@ impl Worker {
                 _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
                 order = orders.recv() => match order {
                     Some(Order::Activate) => {
-                        activate.send_replace(true);
+                        // Said again after a trial that was cut short, and then to the proven worker.
+                        let again = activate.send_replace(true);
+                        let on_trial = hello.on_trial && !again;
                         for (listener, fd) in listeners.take().into_iter().flatten() {
                             let (site, stopping) = (site.clone(), stopping.clone());
                             servers.push(match listener {
@@ -185,7 +179,7 @@ impl Worker {
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
                             });
                         }
-                        worker.activated(hello.on_trial).await;
+                        worker.activated(on_trial).await;
                     }
                     Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
@@ -234,7 +228,7 @@ impl Worker {
         }
         let record = self.catch_up().await;
         self.next = match record.and_then(|record| record.trial) {
-            Some(trial) if trial.progress == Progress::Pending => {
+            Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));
                 self.next_look()
             }
@@ -255,8 +249,14 @@ impl Worker {
                 import_verdicts(&engine, record, Timestamp::now())?;
                 close_orphans(&engine, record, Timestamp::now())?;
             }
-            for version in engine.install.prune()? {
-                tracing::info!(event = "version_removed", version);
+            match engine.install.prune() {
+                Ok(removed) => {
+                    for version in removed {
+                        tracing::info!(event = "version_removed", version);
+                    }
+                }
+                // A sibling's damaged record, say: it keeps every version on disk, and nothing more.
+                Err(error) => tracing::warn!(event = "prune_failed", %error),
             }
             Ok(record)
         });
@@ -327,7 +327,7 @@ impl Worker {
                 let failure = Failure::busy("this node works on an upgrade already; `status` shows which");
                 answer.send(Event::Failed(failure)).ok();
             }
-            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run } => {
+            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
                 if let (true, Some(version)) = (lift_veto, &version)
                     && let Err(error) = self.engine.ledger.lift_veto(version, Timestamp::now())
                 {
@@ -336,10 +336,13 @@ impl Worker {
                 }
                 let request = rollout::Request { version, allow_downgrade };
                 if dry_run {
-                    self.dry_run(request, answer);
+                    self.dry_run(request, from, answer);
                 } else {
                     self.asked = Some(answer);
-                    self.start(Work::Upgrade(request));
+                    self.start(match from {
+                        Some(bundle) => Work::UpgradeFrom { request, bundle },
+                        None => Work::Upgrade(request),
+                    });
                 }
             }
             Request::GoBack { version } => {
@@ -350,11 +353,12 @@ impl Worker {
         }
     }
 
-    fn dry_run(&self, request: rollout::Request, answer: tokio::sync::oneshot::Sender<Event>) {
+    fn dry_run(&self, request: rollout::Request, from: Option<PathBuf>, answer: tokio::sync::oneshot::Sender<Event>) {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let event = match engine.find(Some(&request), Freshness::Unconditional, Timestamp::now(), &observer).await {
+            let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
+            let event = match engine.find(Some(&request), bundle, freshness, Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };
@@ -413,6 +417,13 @@ impl Worker {
             if Instant::now() + pause < self.next {
                 self.next = self.look_at(pause);
             }
+        }
+        // A source that asks for a longer pause than ours gets it.
+        if let Err(error) = &done
+            && let Some(pause) = error.retry_after().map(|pause| pause.min(LONGEST_PAUSE))
+            && Instant::now() + pause > self.next
+        {
+            self.next = self.look_at(pause.mul_f64(1.0 + random() / 10.0));
         }
         let event = match done {
             Ok(done) => Event::Told(Told::of(&done, &self.engine.running.version)),

@@ -49,6 +49,12 @@ impl Dir {
         &self.path
     }
 
+    /// Names this very folder among all of the host, whatever its path is.
+    pub fn identity(&self) -> Result<String, SysError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| SysError::io("examine", &self.path, errno))?;
+        Ok(format!("{:x}-{:x}", stat.st_dev, stat.st_ino))
+    }
+
     /// A path that leads through the open handle, whatever happened to the folder's name since. It
     /// is short, too: a socket's address has room for 107 bytes only.
     #[must_use]

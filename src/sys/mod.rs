@@ -40,5 +40,5 @@ pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, end_myself_after, forbid_dumping, kill_marked,
-    own_program, reap, run_bounded,
+    kill_strays, own_program, reap, run_bounded,
 };

@@ -261,6 +261,17 @@ pub fn forbid_dumping() -> io::Result<()> {
 /// `children`, whom this process started itself.
 #[must_use]
 pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
+    kill_where(marker, |pid| is_child(pid) && !children.iter().any(|child| child.as_raw() == pid))
+}
+
+/// As [`kill_marked`], for a process that has started none of them: one that hides its environment
+/// is left alone.
+#[must_use]
+pub fn kill_strays(marker: &str) -> usize {
+    kill_where(marker, |_| false)
+}
+
+fn kill_where(marker: &str, hidden_is_meant: impl Fn(i32) -> bool) -> usize {
     let mut killed = HashSet::new();
     // A process may fork while we look: look until a round finds nothing new, at most a few rounds.
     for _ in 0..8 {
@@ -269,12 +280,14 @@ pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let bears_it = match fs::read(entry.path().join("environ")) {
                 Ok(environ) => environ.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes()),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    is_child(pid) && !children.iter().any(|child| child.as_raw() == pid)
-                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => hidden_is_meant(pid),
                 Err(_) => false,
             };
-            if bears_it && let Some(pid) = Pid::from_raw(pid) {
+            let own = u32::try_from(pid) == Ok(std::process::id());
+            if bears_it
+                && !own
+                && let Some(pid) = Pid::from_raw(pid)
+            {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
                 killed.insert(pid);
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::crypto::{Keyring, Release};
-use crate::fetch::StaticListing;
+use crate::fetch::ReleaseSource;
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
 use crate::types::{NodeName, Product, ReleaseId, Target, Version};
@@ -29,7 +29,7 @@ pub struct Engine {
     /// The shared cache; `None` when it cannot be used: upgrades go on without it.
     pub cache: Option<Cache>,
     /// Where releases come from, if that is configured.
-    pub source: Option<StaticListing>,
+    pub source: Option<Arc<ReleaseSource>>,
     /// The node's memory.
     pub ledger: Ledger,
     /// All settings.

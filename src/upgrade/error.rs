@@ -15,12 +15,21 @@ pub enum UpgradeError {
     /// There is no source to ask.
     #[error(
         "no release source is configured, so nothing was looked for; set `source.listing` to the URL of a releases.json, \
-         or to the folder that holds it"
+         or to the folder that holds it, or `source.github` to a repository; or carry a bundle here and name it with \
+         `upgrade --from`"
     )]
     NoSource,
     /// The source could not be asked, or its answer could not be used.
     #[error("nothing new could be fetched: {0}. What runs is untouched; a running node tries again at its next look")]
     Fetch(#[from] FetchError),
+    /// A trial cannot be begun again: its archive is gone.
+    #[error(
+        "cannot begin the trial of {version} again: its archive is not in the cache any more, and no source offers it. Offer it again, or name its bundle with `upgrade --from`"
+    )]
+    NoLongerOffered {
+        /// The release.
+        version: Version,
+    },
     /// The release has nothing for this target.
     #[error("cannot use release {version}: {source}. What runs is untouched")]
     Asset {
@@ -116,6 +125,7 @@ impl UpgradeError {
         match self {
             Self::NoSource => "no-source",
             Self::Fetch(error) => error.kind(),
+            Self::NoLongerOffered { .. } => "no-longer-offered",
             Self::Asset { .. } => "asset",
             Self::Refused(_) => "refused",
             Self::SignatureFile { .. } => "signature",
@@ -143,7 +153,12 @@ impl UpgradeError {
     /// Whether the same work may go better later, without anybody's doing.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. }) || self.is_storage()
+        match self {
+            Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Install(error) => matches!(error, InstallError::Busy(_)),
+            Self::Archive { .. } => self.is_storage(),
+            _ => false,
+        }
     }
 
     /// Whether something that claimed to be a release did not verify.
@@ -155,6 +170,25 @@ impl UpgradeError {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
             }
             _ => false,
+        }
+    }
+
+    /// Whether the place is at fault from which the files were had, so that another one may do better.
+    #[must_use]
+    pub(super) fn blames_place(&self) -> bool {
+        match self {
+            Self::Fetch(error) => !error.is_ours(),
+            Self::SignatureFile { .. } | Self::Archive { source: ArchiveError::NotSigned { .. }, .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the source asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Fetch(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@
 mod describe;
 mod engine;
 mod error;
+mod offer;
 mod probe;
 mod run;
 mod stage;

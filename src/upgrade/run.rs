@@ -1,19 +1,21 @@
 //! The story of one upgrade, top to bottom.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
+use super::offer::{BUNDLE_EVENT, Offer};
 use super::probe::probe;
-use super::stage::{blocking, source, stage};
+use super::stage::{blocking, stage};
 use super::verdicts::{kind, trial_id};
-use crate::fetch::{Freshness, Listing, Release};
-use crate::install::{Installed, Purpose, Trial, VerdictKind};
+use crate::fetch::{Freshness, Listing};
+use crate::install::{Installed, Purpose, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
-use crate::rollout::{self, Available, Decision, Direction, Gate, Plan, Question, Request};
+use crate::rollout::{self, Decision, Direction, Gate, Plan, Question, Request};
 use crate::types::{NodeName, Version};
 
 /// What is to be done.
@@ -23,6 +25,13 @@ pub enum Work {
     Poll,
     /// An operator asks for an upgrade.
     Upgrade(Request),
+    /// The same, to what a bundle holds: a folder or a tar file that somebody carried here.
+    UpgradeFrom {
+        /// What is asked for.
+        request: Request,
+        /// The bundle's absolute path.
+        bundle: PathBuf,
+    },
     /// An operator wants a version back that this node ran before; `None`: the previous one.
     GoBack(Option<Version>),
     /// A trial was cut short: begin it again, at the archive.
@@ -91,22 +100,22 @@ pub trait Ask: Send + Sync {
 }
 
 impl Engine {
-    /// Steps 1 to 3: what the source offers, and what policy makes of it.
+    /// Steps 1 to 3: what the source (or the bundle) offers, and what policy makes of it.
     pub async fn find(
         self: &Arc<Self>,
         request: Option<&Request>,
+        bundle: Option<&Path>,
         freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
-        observer(Step::Checking);
-        let listing = source(self)?.releases(freshness, now).await?;
-        let available: Vec<Available> = listing
-            .releases
-            .iter()
-            .filter(|release| release.choose(&self.product, &self.target).is_ok())
-            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
-            .collect();
+        let offer = Offer::ask(self, bundle, freshness, now, observer).await?;
+        Ok((self.judge(&offer, request, now)?, offer.listing))
+    }
+
+    /// What policy makes of an offer.
+    fn judge(&self, offer: &Offer, request: Option<&Request>, now: Timestamp) -> Result<Found, UpgradeError> {
+        let available = offer.available(self);
         let policy = self.install.policy()?;
         let question = Question {
             now,
@@ -120,15 +129,14 @@ impl Engine {
             position: policy.position.as_bytes(),
             request,
         };
-        let found = match rollout::decide(&question) {
+        Ok(match rollout::decide(&question) {
             Decision::UpToDate => Found::UpToDate,
             Decision::Waiting { version, until, because } => {
                 Found::Waiting { version, until, because: Wait::Gate(because) }
             }
             Decision::Refused(refusal) => return Err(refusal.into()),
             Decision::Plan(plan) => self.heed_siblings(plan, request.is_some(), now)?,
-        };
-        Ok((found, listing))
+        })
     }
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
@@ -141,19 +149,10 @@ impl Engine {
             return Ok(Found::Plan(plan));
         }
         let believed = self.settings.trial.sibling_verdict;
-        for (node, record) in self.install.nodes()? {
-            let failed = record.verdicts.iter().rev().find(|verdict| {
-                verdict.kind == VerdictKind::Bad
-                    && verdict.candidate.version == plan.version
-                    && verdict.is_recent(now, believed)
-            });
-            if let Some(verdict) = failed
-                && node != self.node
-            {
-                let span = SignedDuration::try_from(believed).unwrap_or(SignedDuration::from_hours(24));
-                let until = verdict.at.saturating_add(span).unwrap_or(now);
-                return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingFailed(node) });
-            }
+        if let Some((node, at)) = self.install.failed_at_sibling(&self.node, &plan.version, now, believed)? {
+            let span = SignedDuration::try_from(believed).unwrap_or(SignedDuration::from_hours(24));
+            let until = at.saturating_add(span).unwrap_or(now);
+            return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingFailed(node) });
         }
         Ok(Found::Plan(plan))
     }
@@ -167,9 +166,10 @@ impl Engine {
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
         let freshness = match work {
-            Work::Upgrade(_) => Freshness::Unconditional,
+            Work::Upgrade(_) | Work::UpgradeFrom { .. } => Freshness::Unconditional,
             _ => Freshness::Shared,
         };
+        let mut bundle = None;
         let (request, trial) = match work {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
             Work::Resume(trial) if trial.purpose == Purpose::Rollback => {
@@ -178,13 +178,20 @@ impl Engine {
             }
             Work::Poll => (None, None),
             Work::Upgrade(request) => (Some(request), None),
+            Work::UpgradeFrom { request, bundle: path } => {
+                bundle = Some(path);
+                (Some(request), None)
+            }
             Work::Resume(trial) => {
                 let version = Some(trial.candidate.version.clone());
                 (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
             }
         };
-        let (found, listing) = self.find(request.as_ref(), freshness, now, observer).await?;
-        let plan = match found {
+        let offer = match trial.as_ref() {
+            Some(trial) => Offer::again(self, trial, freshness, now, observer).await?,
+            None => Offer::ask(self, bundle.as_deref(), freshness, now, observer).await?,
+        };
+        let plan = match self.judge(&offer, request.as_ref(), now)? {
             Found::Plan(plan) => plan,
             Found::Waiting { version, because: Wait::SiblingTries(by), .. }
                 if freshness == Freshness::Unconditional =>
@@ -196,16 +203,21 @@ impl Engine {
         if let Some(reason) = self.install.why_detached() {
             return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
         }
-        let release = listing.releases.iter().find(|release| release.version == plan.version);
-        let release = release.expect("a plan is made from the listing");
         let purpose = match plan.direction {
             Direction::Up => Purpose::Upgrade,
             Direction::Down => Purpose::Downgrade,
         };
         let attempt = self.begin(&plan.version, purpose, trial.as_ref(), now)?;
-        let outcome = self.prepare(release, attempt, observer).await;
+        if let Some(bundle) = bundle.as_deref().and_then(Path::to_str) {
+            self.ledger.event(attempt, BUNDLE_EVENT, bundle, now)?;
+        }
+        let outcome = self.prepare(&offer, &plan.version, attempt, observer).await;
         let asked = match outcome {
-            Ok(candidate) => self.hand_over(attempt, trial, candidate, purpose, launcher, observer).await,
+            Ok(candidate) => {
+                let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some() };
+                self.hand_over(attempt, request, launcher, observer).await
+            }
             Err(error) => Err(error),
         };
         self.note_failure(attempt, &plan.version, asked, now)
@@ -214,11 +226,12 @@ impl Engine {
     /// Steps 4 to 7: the release becomes a probed candidate among the versions.
     async fn prepare(
         self: &Arc<Self>,
-        release: &Release,
+        offer: &Offer,
+        version: &Version,
         attempt: AttemptId,
         observer: &Observer,
     ) -> Result<Installed, UpgradeError> {
-        let (installed, origin) = stage(self, release, observer).await?;
+        let (installed, origin) = stage(self, offer, version, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
@@ -229,8 +242,10 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
-        if probed.is_err() {
-            self.install.prune()?;
+        if probed.is_err()
+            && let Err(error) = self.install.prune()
+        {
+            tracing::warn!(event = "prune_failed", %error);
         }
         probed.map(|()| installed)
     }
@@ -239,21 +254,19 @@ impl Engine {
     async fn hand_over(
         &self,
         attempt: AttemptId,
-        trial: Option<Trial>,
-        candidate: Installed,
-        purpose: Purpose,
+        request: TryRequest,
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
-        observer(Step::Handing { version: candidate.version.clone() });
-        let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+        let (candidate, purpose) = (request.candidate.clone(), request.purpose);
         let version = candidate.version.clone();
-        self.ledger.event(attempt, "trial-asked", &id, Timestamp::now())?;
+        observer(Step::Handing { version: version.clone() });
+        self.ledger.event(attempt, "trial-asked", &request.id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
             self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
         }
-        let reply = launcher.ask(TryRequest { id, candidate: candidate.clone(), purpose }).await;
+        let reply = launcher.ask(request).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
             self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
         }
@@ -292,7 +305,9 @@ impl Engine {
         self.install.open_version(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
-        let asked = self.hand_over(attempt, trial, candidate, Purpose::Rollback, launcher, observer).await;
+        let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
+        let request = TryRequest { id, candidate, purpose: Purpose::Rollback, asked_for: true };
+        let asked = self.hand_over(attempt, request, launcher, observer).await;
         self.note_failure(attempt, &version, asked, now)
     }
 

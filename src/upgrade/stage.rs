@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::engine::{CacheAnswer, Engine, Observer, Step};
 use super::error::UpgradeError;
+use super::offer::Offer;
 use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
-use crate::fetch::{Asset, Chosen, Release};
+use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
 use crate::install::Installed;
 use crate::sys::SysError;
-use crate::types::{ByteLimit, ReleaseId};
+use crate::types::{ByteLimit, ReleaseId, Version};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -39,14 +40,11 @@ impl std::fmt::Display for Origin {
 /// Makes a verified release executable, under its own name among the versions.
 pub(super) async fn stage(
     engine: &Arc<Engine>,
-    release: &Release,
+    offer: &Offer,
+    version: &Version,
     observer: &Observer,
 ) -> Result<(Installed, Origin), UpgradeError> {
-    let id = engine.release(&release.version);
-    let chosen = release
-        .choose(&engine.product, &engine.target)
-        .map_err(|source| UpgradeError::Asset { version: release.version.clone(), source })?;
-
+    let id = engine.release(version);
     if let Some(staged) = from_cache(engine, &id, observer).await? {
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
@@ -56,7 +54,13 @@ pub(super) async fn stage(
     {
         return Ok((publish(engine, staged).await?, Origin::Cache));
     }
-    let archive = download(engine, &id, &chosen, turn.as_ref(), observer).await?;
+    let (Some(release), Some(source)) = (offer.release(version), &offer.source) else {
+        return Err(UpgradeError::NoLongerOffered { version: version.clone() });
+    };
+    let chosen = release
+        .choose(&engine.product, &engine.target)
+        .map_err(|source| UpgradeError::Asset { version: version.clone(), source })?;
+    let archive = download(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
     let staged = extract(engine, archive, Origin::Download, observer).await?;
     drop(turn);
     Ok((publish(engine, staged).await?, Origin::Download))
@@ -137,14 +141,48 @@ async fn wait_for_turn(
 
 type DownloadTurnSlot = Arc<std::sync::Mutex<DownloadTurn>>;
 
+/// Has the archive from the first place whose files verify. Each place is tried once: whether a
+/// mirror lies or its server is away comes to the same.
 async fn download(
     engine: &Arc<Engine>,
+    source: &ReleaseSource,
     id: &ReleaseId,
     chosen: &Chosen,
     turn: Option<&DownloadTurnSlot>,
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
-    let signature = fetch_signature(engine, id, &chosen.signature).await?;
+    let mut failed: Option<UpgradeError> = None;
+    for place in source.places(&chosen.archive) {
+        match download_at(engine, source, &place, id, chosen, turn, observer).await {
+            Ok(archive) => {
+                tracing::info!(event = "release_downloaded", release = %id, place = %place);
+                return Ok(archive);
+            }
+            Err(error) if !error.blames_place() => return Err(error),
+            Err(error) => {
+                if !place.is_last() {
+                    tracing::warn!(event = "place_failed", place = %place, kind = error.kind(), %error, "trying the next");
+                }
+                // What was tampered with matters more than what was away.
+                if failed.as_ref().is_none_or(|failed| error.is_verification() && !failed.is_verification()) {
+                    failed = Some(error);
+                }
+            }
+        }
+    }
+    Err(failed.expect("there is at least one place"))
+}
+
+async fn download_at(
+    engine: &Arc<Engine>,
+    source: &ReleaseSource,
+    place: &Place,
+    id: &ReleaseId,
+    chosen: &Chosen,
+    turn: Option<&DownloadTurnSlot>,
+    observer: &Observer,
+) -> Result<VerifiedArchive, UpgradeError> {
+    let signature = fetch_signature(engine, source, place, id, &chosen.signature).await?;
     let version = id.version.clone();
     let mut file = engine.install.staging().unnamed_file()?;
     let mut progress = |done: u64, total: Option<u64>| {
@@ -153,7 +191,7 @@ async fn download(
         }
         observer(Step::Downloading { version: version.clone(), done, total });
     };
-    source(engine)?.fetch_asset(&chosen.archive, &mut file, engine.settings.limits.archive, &mut progress).await?;
+    source.fetch_asset(place, &chosen.archive, &mut file, engine.settings.limits.archive, &mut progress).await?;
     observer(Step::Verifying { version: id.version.clone() });
     let (engine, id, format) = (engine.clone(), id.clone(), chosen.format);
     blocking(move || {
@@ -164,9 +202,15 @@ async fn download(
     .await
 }
 
-async fn fetch_signature(engine: &Engine, id: &ReleaseId, asset: &Asset) -> Result<Signature, UpgradeError> {
+async fn fetch_signature(
+    engine: &Engine,
+    source: &ReleaseSource,
+    place: &Place,
+    id: &ReleaseId,
+    asset: &Asset,
+) -> Result<Signature, UpgradeError> {
     let mut file = engine.install.staging().unnamed_file()?;
-    source(engine)?.fetch_asset(asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
+    source.fetch_asset(place, asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
     let bytes = read_whole(&mut file).map_err(|error| SysError::read_of(engine.install.staging().path(), error))?;
     Signature::from_bytes(&bytes).map_err(|source| UpgradeError::SignatureFile { id: Box::new(id.clone()), source })
 }
@@ -224,10 +268,6 @@ async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed
         Ok(installed)
     })
     .await
-}
-
-pub(super) fn source(engine: &Engine) -> Result<&crate::fetch::StaticListing, UpgradeError> {
-    engine.source.as_ref().ok_or(UpgradeError::NoSource)
 }
 
 /// Runs what blocks on disk or processor where it holds up nobody.

@@ -39,23 +39,27 @@ fn again(name: &str, trusted: &Path, folder: &Path) {
 }
 
 /// An authority, and a server for 127.0.0.1 that it vouches for.
-struct Certificates {
-    authority: String,
+pub(crate) struct Certificates {
+    pub(crate) authority: String,
     server: Vec<u8>,
     key: Vec<u8>,
 }
 
 fn certificates() -> Certificates {
+    certificates_for("127.0.0.1")
+}
+
+pub(crate) fn certificates_for(host: &str) -> Certificates {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let server = CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     Certificates { authority: authority.pem(), server: server.der().to_vec(), key: key.serialize_der() }
 }
 
 /// Answers every request with `answer`, until the test process ends.
-fn serve(certificates: &Certificates, answer: impl Fn(SocketAddr) -> String + Send + 'static) -> SocketAddr {
+pub(crate) fn serve(certificates: &Certificates, answer: impl Fn(SocketAddr) -> String + Send + 'static) -> SocketAddr {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificates.key.clone()));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -85,7 +89,7 @@ fn source(addr: SocketAddr) -> StaticListing {
     StaticListing::new(format!("https://{addr}/releases.json").parse().unwrap(), &patient, None)
 }
 
-fn whole(_: SocketAddr) -> String {
+pub(crate) fn whole(_: SocketAddr) -> String {
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]".to_owned()
 }
 

@@ -4,18 +4,25 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up and inspect files")]
 
+#[path = "../support/github.rs"]
+mod github;
 #[path = "../support/http_server.rs"]
 mod http_server;
 
 mod a12_listing;
+mod a12_token;
 mod a_cache;
 mod a_turn;
 mod archive_fixtures;
 mod b1_pages;
 mod b2_network;
+mod b2_proxy;
+mod b2_resume;
 mod b2_tls;
 mod b3_bombs;
 mod b6_assets;
+mod b8_sources;
+mod b8_upgrades;
 mod b_archive;
 mod fetching;
 mod k1_keys;

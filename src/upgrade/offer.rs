@@ -1,0 +1,100 @@
+//! What a source offers, and the source itself, to fetch it from.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::engine::{Engine, Observer, Step};
+use super::error::UpgradeError;
+use super::stage::blocking;
+use super::verdicts::attempt_of;
+use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
+use crate::install::Trial;
+use crate::rollout::Available;
+use crate::types::Version;
+
+/// The event of an attempt that names the bundle it came from.
+pub(super) const BUNDLE_EVENT: &str = "bundle";
+
+/// What is on offer.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    /// `None` where nobody needs to be asked, for a trial that goes on from the cache.
+    pub(super) source: Option<Arc<ReleaseSource>>,
+    pub(super) listing: Listing,
+    /// The version whose trial goes on, on offer although nobody lists it.
+    pub(super) resumed: Option<Version>,
+}
+
+impl Offer {
+    /// Asks the bundle that an operator named, or else the configured source.
+    pub(super) async fn ask(
+        engine: &Engine,
+        bundle: Option<&Path>,
+        freshness: Freshness,
+        now: Timestamp,
+        observer: &Observer,
+    ) -> Result<Self, UpgradeError> {
+        observer(Step::Checking);
+        let source = match bundle {
+            Some(path) => open(path.to_owned()).await?,
+            None => engine.source.clone().ok_or(UpgradeError::NoSource)?,
+        };
+        let listing = source.releases(freshness, now).await?;
+        Ok(Self { source: Some(source), listing, resumed: None })
+    }
+
+    /// Asks again for a trial that was cut short. One that came from a bundle needs nobody who offers
+    /// it: its archive is in the cache, and its signature decides as ever.
+    pub(super) async fn again(
+        engine: &Engine,
+        trial: &Trial,
+        freshness: Freshness,
+        now: Timestamp,
+        observer: &Observer,
+    ) -> Result<Self, UpgradeError> {
+        let bundle = bundle_of(engine, trial)?;
+        let asked = Self::ask(engine, bundle.as_deref(), freshness, now, observer).await;
+        match asked {
+            Err(error) if bundle.is_some() => {
+                tracing::info!(event = "bundle_gone", %error, "going on from the cache");
+                Ok(Self { resumed: Some(trial.candidate.version.clone()), ..Self::default() })
+            }
+            asked => asked,
+        }
+    }
+
+    /// The release of that version, if it is offered.
+    pub(super) fn release(&self, version: &Version) -> Option<&Release> {
+        self.listing.releases.iter().find(|release| release.version == *version)
+    }
+
+    /// The versions that this node could go to.
+    pub(super) fn available(&self, engine: &Engine) -> Vec<Available> {
+        let mut available: Vec<Available> = self
+            .listing
+            .releases
+            .iter()
+            .filter(|release| release.choose(&engine.product, &engine.target).is_ok())
+            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
+            .collect();
+        if let Some(version) = &self.resumed
+            && !available.iter().any(|available| available.version == *version)
+        {
+            available.push(Available { version: version.clone(), prerelease: version.is_prerelease() });
+        }
+        available
+    }
+}
+
+fn bundle_of(engine: &Engine, trial: &Trial) -> Result<Option<PathBuf>, UpgradeError> {
+    let Some(attempt) = attempt_of(&trial.id) else { return Ok(None) };
+    let Some((_, events)) = engine.ledger.attempt(attempt)? else { return Ok(None) };
+    Ok(events.into_iter().find(|event| event.name == BUNDLE_EVENT).map(|event| event.detail.into()))
+}
+
+async fn open(path: PathBuf) -> Result<Arc<ReleaseSource>, UpgradeError> {
+    let bundle = blocking(move || Ok(Bundle::open(&path, &HttpSettings::default())?)).await?;
+    Ok(Arc::new(ReleaseSource::Bundle(bundle)))
+}
