@@ -167,7 +167,7 @@ for ending in $endings; do
     name=exuvia-$target$ending
     if fetch "$name"; then archive=$name; break; fi
 done
-[ -n "$archive" ] || refuse 6 "there is no exuvia-$target of version $version at $from (looked for:$(printf ' %s' $endings)$(command -v zstd >/dev/null || printf '; .tar.zst needs zstd')). "
+[ -n "$archive" ] || refuse 6 "there is no exuvia-$target of version $version at $from (looked for:$(printf ' %s' $endings)$(command -v zstd >/dev/null || printf '; .tar.zst needs zstd'))."
 fetch "$archive.sig" || refuse 6 "$from has $archive without its signature ($archive.sig)."
 
 # From here on only the private copies are read: what is checked is what is unpacked.

@@ -51,7 +51,7 @@ fn logged() -> BTreeMap<String, Event> {
                 let (mut name, mut fields) = (None, Names::new());
                 for argument in arguments(&code[at + call.len()..]) {
                     if argument.starts_with('"') {
-                        continue; // the words
+                        break; // the words, and what is set into them
                     }
                     let (field, value) = argument.split_once(" = ").unwrap_or((&argument, ""));
                     if field == "event" {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::http_server::Server;
 use super::{Run, TARGET, key, keygen, openssl, release, root};
 
 const PROGRAM: &str = "#!/bin/sh\necho the program\n";
@@ -126,6 +127,26 @@ fn the_newer_compression_is_read_where_there_is_zstd() {
     Run::of(Command::new(release()).args(args).args(rest).current_dir(host.dir.path())).ok();
     host.install(&["--from", "other", "--key", &key("release/a.pem")]).ok();
     assert_eq!(fs::read_to_string(host.path("opt/bin/exuvia")).unwrap(), PROGRAM);
+}
+
+#[test]
+fn a_release_is_fetched_from_a_tree_or_from_a_release_page_and_a_missing_one_is_named() {
+    let host = Host::new();
+    // As release pages name their folders.
+    host.pack("1.0.0", "a.key", "page");
+    fs::rename(host.path("page/1.0.0"), host.path("page/v1.0.0")).unwrap();
+    let server = Server::folder(host.dir.path());
+    for place in ["/site", "/site/", "/page"] {
+        host.install(&["--from", &server.url(place), "--key", &key("release/a.pem")]).ok();
+        assert_eq!(fs::read_to_string(host.path("opt/bin/exuvia")).unwrap(), PROGRAM);
+        fs::remove_dir_all(host.path("opt")).unwrap();
+    }
+    let forged = ["--from", &server.url("/site"), "--key", &key("stranger.pem")];
+    host.install(&forged).refused(4, "not made by a trusted release key");
+    host.nothing_is_installed();
+    let missing = ["--from", &server.url("/nowhere"), "--key", &key("release/a.pem")];
+    host.install(&missing).refused(6, "there is no exuvia-x86_64");
+    host.nothing_is_installed();
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 mod build;
 mod events;
+#[path = "../support/http_server.rs"]
+mod http_server;
 mod installer;
 mod monitoring;
 mod runbook;
