@@ -20,6 +20,8 @@ mod lease;
 mod package;
 mod policy;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use binary::{Binary, Installed};
 pub use commit::CommitError;

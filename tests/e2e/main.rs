@@ -5,11 +5,14 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+
 mod support;
 
 mod candidates;
 mod environment;
+mod kills;
 mod operators;
 mod refusals;
+mod siblings;
 mod sources;
 mod upgrades;

@@ -87,6 +87,16 @@ impl Host {
         }));
     }
 
+    /// Has another web server answer, at the same address, for the same folder.
+    pub fn serve(
+        &mut self,
+        handler: impl Fn(&Path, &http_server::Request, &mut std::net::TcpStream) + Send + Sync + 'static,
+    ) {
+        self.server = None;
+        let tree = self.releases.tree().to_owned();
+        self.server = Some(Server::start_at(self.server_addr, move |request, stream| handler(&tree, request, stream)));
+    }
+
     /// Sets a setting, in TOML, for nodes that are made afterwards; to nothing, leaves it unset.
     pub fn set(&mut self, key: &str, value: &str) {
         self.config.retain(|(set, _)| set != key);

@@ -1,0 +1,518 @@
+#![allow(clippy::disallowed_methods, reason = "tests set up files")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::*;
+use crate::sys::Refusal;
+use crate::types::{NodeName, Sha256Digest, Version};
+
+const SPAN: Duration = Duration::from_mins(1);
+/// A lease of that length ends at once.
+const NONE: Duration = Duration::ZERO;
+
+/// An install whose binary is a few bytes: nothing here executes it.
+struct Site {
+    dir: TempDir,
+    install: Install,
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn node(name: &str) -> NodeName {
+    name.parse().unwrap()
+}
+
+fn bytes(version: &str) -> Vec<u8> {
+    format!("the program, version {version}").into_bytes()
+}
+
+fn installed(version: &str) -> Installed {
+    let digest = Sha256Digest::from_bytes(Sha256::digest(bytes(version)).into());
+    Installed { version: version.parse().unwrap(), digest }
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension("put");
+    fs::write(&new, bytes).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+fn open(committed: &Path) -> Result<Install, InstallError> {
+    Install::open(committed, &"exuvia".parse().unwrap())
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+impl Site {
+    /// Version 1.0.0 is installed, and node `a` started once.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        put(&dir.path().join("exuvia"), &bytes("1.0.0"));
+        let site = Self { install: open(&dir.path().join("exuvia")).unwrap(), dir };
+        site.adopt("a", "1.0.0");
+        site
+    }
+
+    fn committed(&self) -> PathBuf {
+        self.dir.path().join("exuvia")
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(".exuvia").join(below)
+    }
+
+    fn json(&self, below: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(below)).unwrap()).unwrap()
+    }
+
+    fn edit(&self, below: &str, edit: impl FnOnce(&mut Value)) {
+        let mut value = self.json(below);
+        edit(&mut value);
+        fs::write(self.path(below), value.to_string()).unwrap();
+    }
+
+    fn adopt(&self, name: &str, own: &str) -> (NodeRecord, Adopted) {
+        self.install.adopt(&node(name), &version(own)).unwrap()
+    }
+
+    /// As a verified release lies among the versions.
+    fn stage(&self, version: &str) -> Installed {
+        let installed = installed(version);
+        let folder = self.install.make_version_dir(&installed).unwrap();
+        put(&folder.path().join("exuvia"), &bytes(version));
+        installed
+    }
+
+    fn lease(&self, name: &str, candidate: &Installed, span: Duration) -> Option<LeaseEpoch> {
+        match self.install.acquire_lease(&node(name), candidate, span).unwrap() {
+            LeaseOutcome::Mine(epoch) => Some(epoch),
+            LeaseOutcome::Held { .. } => None,
+        }
+    }
+
+    #[track_caller]
+    fn assert_committed(&self, version: &str) {
+        assert_eq!(fs::read(self.committed()).unwrap(), bytes(version));
+        assert_eq!(self.install.committed().unwrap().unwrap(), installed(version));
+        assert_eq!(names(self.dir.path()), [".exuvia", "exuvia"], "nothing is left beside it");
+    }
+}
+
+fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
+    Trial {
+        id: "1-ab".to_owned(),
+        candidate: candidate.clone(),
+        purpose: Purpose::Upgrade,
+        progress: Progress::Probation,
+        tries_left: 2,
+        lease,
+        since: Timestamp::now(),
+    }
+}
+
+#[test]
+fn a_first_start_adopts_the_committed_binary_and_gives_it_a_name_among_the_versions() {
+    let site = Site::new();
+    let (record, adopted) = site.adopt("b", "1.0.0");
+    assert_eq!(adopted, Adopted::Committed);
+    assert_eq!((record.running, record.previous, record.trial), (installed("1.0.0"), None, None));
+    let name = installed("1.0.0").folder_name();
+    let kept = fs::metadata(site.path("versions").join(name).join("exuvia")).unwrap();
+    assert_eq!(kept.ino(), fs::metadata(site.committed()).unwrap().ino(), "a link, and not a copy");
+    assert_eq!(site.adopt("b", "1.0.0").1, Adopted::AsRecorded);
+}
+
+#[test]
+fn an_operators_replacement_is_adopted_by_each_node_once_and_keeps_its_past() {
+    let site = Site::new();
+    let mut record = site.adopt("b", "1.0.0").0;
+    record.verdicts.push(verdict("0.9.0", VerdictKind::Bad));
+    site.install.write_node(&node("b"), &record).unwrap();
+    put(&site.committed(), &bytes("2.0.0"));
+    for name in ["a", "b"] {
+        let (record, adopted) = site.adopt(name, "2.0.0");
+        assert_eq!(adopted, Adopted::Committed);
+        assert_eq!((record.running, record.previous), (installed("2.0.0"), Some(installed("1.0.0"))));
+        assert_eq!(record.verdicts.len(), usize::from(name == "b"));
+        assert_eq!(site.adopt(name, "2.0.0").1, Adopted::AsRecorded);
+    }
+    site.assert_committed("2.0.0");
+}
+
+fn verdict(version: &str, kind: VerdictKind) -> Verdict {
+    Verdict {
+        trial: "1-ab".to_owned(),
+        candidate: installed(version),
+        from: installed("1.0.0"),
+        purpose: Purpose::Upgrade,
+        kind,
+        reason: "exited".to_owned(),
+        detail: String::new(),
+        since: Timestamp::now(),
+        at: Timestamp::now(),
+        output: String::new(),
+    }
+}
+
+#[test]
+fn leases_and_commits_do_not_look_like_an_operators_doing() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let epoch = site.lease("a", &candidate, SPAN);
+    let mut record = site.adopt("a", "1.0.0").0;
+    record.trial = Some(trial(&candidate, epoch));
+    site.install.write_node(&node("a"), &record).unwrap();
+    site.lease("a", &candidate, SPAN);
+    let (found, adopted) = site.adopt("a", "1.0.0");
+    assert_eq!(adopted, Adopted::AsRecorded);
+    assert_eq!(found.trial, record.trial);
+}
+
+#[test]
+fn a_damaged_record_is_set_aside_and_the_committed_binary_runs() {
+    let site = Site::new();
+    fs::write(site.path("nodes/a.json"), b"{ \"running\": 1").unwrap();
+    assert!(matches!(site.install.node(&node("a")), Err(InstallError::Record { .. })));
+    let (record, adopted) = site.adopt("a", "1.0.0");
+    let aside = site.path("nodes/a.json.damaged");
+    assert_eq!(adopted, Adopted::AfterDamage(aside.clone()));
+    assert_eq!(record.running, installed("1.0.0"));
+    assert_eq!(fs::read(aside).unwrap(), b"{ \"running\": 1");
+    assert_eq!(site.adopt("a", "1.0.0").1, Adopted::AsRecorded);
+}
+
+#[test]
+fn a_damaged_or_lost_state_is_made_anew_from_the_binary() {
+    let site = Site::new();
+    for damage in [Some("[]"), Some("\u{0}\u{0}\u{0}"), Some(""), None] {
+        match damage {
+            Some(bytes) => fs::write(site.path("install.json"), bytes).unwrap(),
+            None => fs::remove_file(site.path("install.json")).unwrap(),
+        }
+        assert_eq!(site.adopt("a", "1.0.0").0.running, installed("1.0.0"));
+        site.assert_committed("1.0.0");
+    }
+}
+
+#[test]
+fn a_commit_cut_after_its_rename_is_finished_and_one_cut_before_is_dropped() {
+    for renamed in [true, false] {
+        let site = Site::new();
+        let candidate = site.stage("1.1.0");
+        site.edit("install.json", |state| state["next"] = json!(candidate));
+        let temporary = site.dir.path().join(".exuvia.exuvia-new");
+        fs::hard_link(site.path("versions").join(candidate.folder_name()).join("exuvia"), &temporary).unwrap();
+        if renamed {
+            fs::rename(&temporary, site.committed()).unwrap();
+        }
+        let expected = if renamed { "1.1.0" } else { "1.0.0" };
+        assert_eq!(site.adopt("a", expected).1, Adopted::AsRecorded, "nobody's replacement");
+        assert!(site.json("install.json")["next"].is_null());
+        site.assert_committed(expected);
+    }
+}
+
+#[test]
+fn a_folder_or_a_binary_into_which_others_may_write_is_refused_and_left_as_it_is() {
+    let site = Site::new();
+    let refused = |wanted: &dyn Fn(&Refusal) -> bool| match open(&site.committed()) {
+        Err(InstallError::Unsupported { folder, source }) => {
+            assert_eq!(folder, site.dir.path());
+            assert!(source.refusal().is_some_and(wanted), "{source}");
+        }
+        other => panic!("{other:?}"),
+    };
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for loose in [0o770, 0o707, 0o777] {
+        mode(&site.path(""), loose);
+        refused(&|refusal| matches!(refusal, Refusal::WritableByOthers { .. }));
+        assert_eq!(fs::metadata(site.path("")).unwrap().mode() & 0o777, loose);
+    }
+    mode(&site.path(""), 0o755);
+    open(&site.committed()).unwrap();
+    assert_eq!(fs::metadata(site.path("")).unwrap().mode() & 0o777, 0o700, "only readable: tightened");
+    mode(&site.committed(), 0o777);
+    refused(&|refusal| matches!(refusal, Refusal::WritableByOthers { .. }));
+    mode(&site.committed(), 0o755);
+
+    fs::rename(site.committed(), site.dir.path().join("elsewhere")).unwrap();
+    symlink("elsewhere", site.committed()).unwrap();
+    refused(&|refusal| matches!(refusal, Refusal::Symlink));
+    assert_eq!(fs::read_link(site.committed()).unwrap(), Path::new("elsewhere"));
+    assert_eq!(fs::read(site.dir.path().join("elsewhere")).unwrap(), bytes("1.0.0"));
+}
+
+#[test]
+fn a_commit_replaces_the_binary_and_keeps_the_old_one_among_the_versions() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let epoch = site.lease("a", &candidate, SPAN).unwrap();
+    site.install.commit(&candidate, epoch).unwrap();
+    site.install.commit(&candidate, epoch).unwrap();
+    site.install.release_lease(epoch).unwrap();
+    site.assert_committed("1.1.0");
+    assert!(site.install.open_version(&installed("1.0.0")).is_ok());
+    assert!(!site.path("lease.json").exists());
+}
+
+#[test]
+fn a_commit_under_a_lost_lease_is_refused() {
+    let site = Site::new();
+    let (old, new) = (site.stage("1.1.0"), site.stage("1.2.0"));
+    let slow = site.lease("a", &old, NONE).unwrap();
+    let quick = site.lease("b", &new, SPAN).expect("the first one is over");
+    assert!(quick > slow);
+    assert!(matches!(site.install.commit(&old, slow), Err(CommitError::LeaseLost)));
+    site.install.release_lease(slow).unwrap();
+    site.assert_committed("1.0.0");
+    site.install.commit(&new, quick).unwrap();
+    site.install.release_lease(quick).unwrap();
+    // Also when nobody holds one any more.
+    assert!(matches!(site.install.commit(&old, slow), Err(CommitError::LeaseLost)));
+    site.assert_committed("1.2.0");
+}
+
+#[test]
+fn a_lease_is_anothers_after_its_deadline_and_not_before() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let first = site.lease("a", &candidate, SPAN).unwrap();
+    let held = site.install.acquire_lease(&node("b"), &candidate, SPAN).unwrap();
+    assert!(
+        matches!(&held, LeaseOutcome::Held { by, remaining, .. } if *by == node("a") && *remaining <= SPAN + SPAN),
+        "{held:?}"
+    );
+    assert!(site.install.lease_of_sibling(&node("b")).is_some());
+    assert!(site.install.lease_of_sibling(&node("a")).is_none(), "one's own is no sibling's");
+    let second = site.lease("a", &candidate, NONE).expect("one's own is renewed");
+    assert!(second > first);
+    assert!(site.install.lease_of_sibling(&node("b")).is_none());
+    assert!(site.lease("b", &candidate, SPAN).unwrap() > second);
+}
+
+#[test]
+fn a_lease_of_another_boot_or_a_damaged_one_holds_nobody_up() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let mut last = site.lease("a", &candidate, SPAN).unwrap();
+    for (name, damage) in [("b", None), ("c", Some("{")), ("d", Some("\u{0}\u{0}"))] {
+        match damage {
+            None => site.edit("lease.json", |lease| lease["boot"] = json!("another")),
+            Some(bytes) => fs::write(site.path("lease.json"), bytes).unwrap(),
+        }
+        let epoch = site.lease(name, &candidate, SPAN).expect("nobody holds it");
+        assert!(epoch > last, "epochs only grow");
+        last = epoch;
+    }
+}
+
+#[test]
+fn a11_a_forged_lease_delays_for_a_day_at_most_and_authorises_nothing() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    site.lease("forger", &candidate, SPAN).unwrap();
+    let now = site.json("lease.json")["deadline"].as_u64().unwrap();
+    for deadline in [now + 25 * 3600, u64::MAX] {
+        site.edit("lease.json", |lease| {
+            lease["deadline"] = json!(deadline);
+            lease["owner"] = json!("forger");
+        });
+        assert!(site.install.lease_of_sibling(&node("a")).is_none());
+        assert!(site.lease("a", &candidate, SPAN).is_some());
+    }
+    site.lease("a", &candidate, SPAN).unwrap();
+    site.edit("lease.json", |lease| lease["epoch"] = json!(u64::MAX));
+    let epoch = site.lease("a", &candidate, SPAN).expect("the end of the numbers is no end of upgrades");
+    site.install.commit(&candidate, epoch).unwrap();
+    site.install.release_lease(epoch).unwrap();
+    site.assert_committed("1.1.0");
+}
+
+#[test]
+fn a_node_takes_back_only_its_own_lease() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    site.lease("a", &candidate, SPAN).unwrap();
+    site.install.drop_leases_of(&node("b")).unwrap();
+    assert!(site.path("lease.json").exists());
+    site.install.drop_leases_of(&node("a")).unwrap();
+    site.install.drop_leases_of(&node("a")).unwrap();
+    assert!(!site.path("lease.json").exists());
+}
+
+#[test]
+fn pruning_keeps_every_version_that_is_named_and_removes_the_rest() {
+    let site = Site::new();
+    let all: Vec<_> = ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"].iter().map(|version| site.stage(version)).collect();
+    let mut record = site.adopt("b", "1.0.0").0;
+    record.running = all[0].clone();
+    record.previous = Some(all[1].clone());
+    record.trial = Some(trial(&all[2], None));
+    site.install.write_node(&node("b"), &record).unwrap();
+    site.edit("install.json", |state| state["next"] = json!(all[3]));
+    for folder in ["staging", "nodes", ""] {
+        fs::write(site.path(folder).join(".new-0123456789abcdef"), b"of a dead writer").unwrap();
+    }
+    assert_eq!(site.install.prune().unwrap(), [all[4].folder_name()]);
+    let mut kept: Vec<_> = all[..4].iter().chain([&installed("1.0.0")]).map(Installed::folder_name).collect();
+    kept.sort();
+    assert_eq!(names(&site.path("versions")), kept);
+    for folder in ["staging", "nodes", ""] {
+        assert!(!names(&site.path(folder)).iter().any(|name| name.starts_with(".new-")), "{folder}");
+    }
+}
+
+#[test]
+fn pruning_removes_nothing_while_a_record_cannot_be_read() {
+    let site = Site::new();
+    let lost = site.stage("1.1.0");
+    for damaged in ["nodes/b.json", "install.json"] {
+        let before = fs::read(site.path(damaged)).ok();
+        fs::write(site.path(damaged), b"{").unwrap();
+        assert!(matches!(site.install.prune(), Err(InstallError::Record { .. })), "{damaged}");
+        assert!(site.install.open_version(&lost).is_ok());
+        match before {
+            Some(bytes) => fs::write(site.path(damaged), bytes).unwrap(),
+            None => fs::remove_file(site.path(damaged)).unwrap(),
+        }
+    }
+    assert_eq!(site.install.prune().unwrap(), [lost.folder_name()]);
+}
+
+#[test]
+fn a13_a_version_exchanged_after_staging_is_neither_opened_nor_committed() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let epoch = site.lease("a", &candidate, SPAN).unwrap();
+    let file = site.path("versions").join(candidate.folder_name()).join("exuvia");
+    let state = fs::read(site.path("install.json")).unwrap();
+    put(&file, b"#!/bin/sh\nexit 0\n");
+    assert!(matches!(
+        site.install.open_version(&candidate),
+        Err(InstallError::Digest { path, expected, .. }) if path == file && expected == candidate.digest
+    ));
+    assert!(matches!(site.install.commit(&candidate, epoch), Err(CommitError::Install(InstallError::Digest { .. }))));
+    fs::remove_file(&file).unwrap();
+    let elsewhere = site.dir.path().join("elsewhere");
+    put(&elsewhere, &bytes("1.1.0"));
+    symlink(&elsewhere, &file).unwrap();
+    let opened = site.install.open_version(&candidate);
+    assert!(
+        matches!(&opened, Err(InstallError::Sys(error)) if error.refusal() == Some(&Refusal::Symlink)),
+        "{opened:?}"
+    );
+    assert!(site.install.commit(&candidate, epoch).is_err());
+    fs::remove_file(elsewhere).unwrap();
+    assert_eq!(fs::read(site.path("install.json")).unwrap(), state, "not even announced");
+    site.assert_committed("1.0.0");
+}
+
+#[test]
+fn a13_an_exchange_after_the_open_changes_nothing_for_the_handle() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let binary = site.install.open_version(&candidate).unwrap();
+    put(binary.path(), b"#!/bin/sh\nexit 0\n");
+    let mut held = Vec::new();
+    std::io::Read::read_to_end(&mut binary.file(), &mut held).unwrap();
+    assert_eq!(held, bytes("1.1.0"));
+}
+
+#[test]
+fn a13_the_committed_versions_second_name_is_repaired_when_it_was_exchanged() {
+    let site = Site::new();
+    let file = site.path("versions").join(installed("1.0.0").folder_name()).join("exuvia");
+    put(&file, b"#!/bin/sh\nexit 0\n");
+    site.adopt("a", "1.0.0");
+    assert_eq!(fs::read(file).unwrap(), bytes("1.0.0"));
+    site.assert_committed("1.0.0");
+}
+
+#[test]
+fn l3_policies_changed_at_once_are_all_kept() {
+    let site = Site::new();
+    site.install.change_policy(|policy| policy.pin = Some(version("0.0.0"))).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            // As another process has it: its own handles, and its own lock.
+            let install = open(&site.committed()).unwrap();
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    install
+                        .change_policy(|policy| {
+                            let before = policy.pin.as_ref().unwrap().to_string();
+                            let count: u32 = before.rsplit('.').next().unwrap().parse().unwrap();
+                            policy.pin = Some(version(&format!("0.0.{}", count + 1)));
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(site.install.policy().unwrap().pin, Some(version("0.0.40")));
+    assert!(!names(&site.path("")).iter().any(|name| name.starts_with(".new-")));
+}
+
+#[test]
+fn l3_of_nodes_that_swap_at_once_only_lease_holders_commit_and_the_path_is_always_whole() {
+    let site = Site::new();
+    let versions = ["1.1.0", "1.2.0", "1.3.0"];
+    let whole: Vec<_> = versions.iter().chain(&["1.0.0"]).map(|version| bytes(version)).collect();
+    let stop = AtomicBool::new(false);
+    let mut epochs: Vec<LeaseEpoch> = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !stop.load(Ordering::SeqCst) {
+                assert!(whole.contains(&fs::read(site.committed()).unwrap()));
+                reads += 1;
+            }
+            reads
+        });
+        let nodes: Vec<_> = versions
+            .iter()
+            .map(|version| {
+                let (site, install) = (&site, open(&site.committed()).unwrap());
+                let candidate = site.stage(version);
+                scope.spawn(move || {
+                    let mut committed = Vec::new();
+                    for _ in 0..40 {
+                        let outcome = install.acquire_lease(&node(&version.replace('.', "-")), &candidate, SPAN);
+                        let LeaseOutcome::Mine(epoch) = outcome.unwrap() else { continue };
+                        install.commit(&candidate, epoch).unwrap();
+                        assert_eq!(install.committed().unwrap().unwrap(), candidate, "nobody else may meanwhile");
+                        install.release_lease(epoch).unwrap();
+                        committed.push(epoch);
+                    }
+                    committed
+                })
+            })
+            .collect();
+        let epochs = nodes.into_iter().flat_map(|node| node.join().unwrap()).collect();
+        stop.store(true, Ordering::SeqCst);
+        assert!(reader.join().unwrap() > 0);
+        epochs
+    });
+    let commits = epochs.len();
+    epochs.sort();
+    epochs.dedup();
+    assert!(commits > 0 && epochs.len() == commits, "no epoch is given twice");
+    assert_eq!(names(site.dir.path()), [".exuvia", "exuvia"]);
+    assert!(!site.path("lease.json").exists());
+}
