@@ -208,8 +208,15 @@ pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, ValueError> {
 
 pub(super) fn filter(raw: &Raw) -> Result<String, ValueError> {
     let text = raw.text()?;
-    tracing_subscriber::EnvFilter::try_new(text).map_err(|_| ValueError::Filter)?;
-    Ok(text.to_owned())
+    // The parser counts bytes without the space before a directive: it reads such directives wrongly,
+    // and panics where that ends within a letter.
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    let text = directives.join(",");
+    let parsed = text.is_ascii().then(|| tracing_subscriber::EnvFilter::try_new(&text));
+    match parsed {
+        Some(Ok(_)) => Ok(text),
+        _ => Err(ValueError::Filter),
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +246,15 @@ mod tests {
         }
         assert_eq!(window(&plain("0s")), Ok(Duration::ZERO));
         assert_eq!(window(&plain("-1s")), Err(ValueError::WindowRange));
+    }
+
+    #[test]
+    fn directives_may_be_spaced_and_hold_letters_of_targets_alone() {
+        let spaced = filter(&plain(" warn, exuvia::fetch=debug "));
+        assert_eq!(spaced, Ok("warn,exuvia::fetch=debug".to_owned()));
+        for text in [" \u{610}=", "é=info", "info,\u{a0}\u{610}=debug"] {
+            assert_eq!(filter(&plain(text)), Err(ValueError::Filter), "{text:?}");
+        }
     }
 
     #[test]
