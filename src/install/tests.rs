@@ -346,6 +346,29 @@ fn a11_a_forged_lease_delays_for_a_day_at_most_and_authorises_nothing() {
 }
 
 #[test]
+fn a11_a_forged_verdict_delays_for_as_long_as_verdicts_are_believed_and_one_of_the_future_not_at_all() {
+    let site = Site::new();
+    let believed = Duration::from_hours(24);
+    let failed = |now: Timestamp| {
+        site.install.failed_at_sibling(&node("b"), &version("1.1.0"), now, believed).unwrap().map(|(node, _)| node)
+    };
+    let now = Timestamp::now();
+    for (at, kind, delays) in [
+        (now, VerdictKind::Bad, true),
+        (now, VerdictKind::Good, false),
+        (now, VerdictKind::Inconclusive, false),
+        (now - Duration::from_hours(25), VerdictKind::Bad, false),
+        (now + Duration::from_hours(1), VerdictKind::Bad, false),
+    ] {
+        let mut record = site.adopt("a", "1.0.0").0;
+        record.verdicts = vec![Verdict { at, ..verdict("1.1.0", kind) }];
+        site.install.write_node(&node("a"), &record).unwrap();
+        assert_eq!(failed(now), delays.then(|| node("a")), "{kind:?} {at}");
+    }
+    assert_eq!(site.install.failed_at_sibling(&node("a"), &version("1.1.0"), now, believed).unwrap(), None);
+}
+
+#[test]
 fn a_node_takes_back_only_its_own_lease() {
     let site = Site::new();
     let candidate = site.stage("1.1.0");

@@ -231,33 +231,37 @@ fn each_kill_of_the_launcher_spends_a_try_and_a_stop_none_and_then_the_verdict_f
     assert_vetoed(&host, &node);
 }
 
+fn alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
 #[test]
 fn a_candidate_that_hangs_does_not_outlive_its_killed_launcher() {
     let mut host = Host::new();
     host.set("trial.probation", "\"30s\"");
     let mut node = host.start("one");
-    host.releases().publish_bad("1.1.0", "freezes 200");
+    host.releases().publish_bad("1.1.0", "starves 200");
     reach_state(&host, &node, "probation");
     let candidate = worker(&host, &node, "1.1.0");
-    let stopped = || fs::read_to_string(format!("/proc/{candidate}/stat")).is_ok_and(|stat| stat.contains(") T "));
-    wait_for(|| "the candidate freezes".to_owned(), || stopped().then_some(()));
+    wait_for(|| "the candidate hangs".to_owned(), || node.log().contains("thinks very hard").then_some(()));
     node.kill_launcher();
-    assert!(stopped(), "it notices nothing");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(alive(candidate), "it notices nothing");
 
     node.start();
     node.wait_until_it_serves();
-    assert!(!stopped());
-    // It freezes again, and now somebody watches.
+    assert!(!alive(candidate), "{}", node.log());
+    // It hangs again, and now somebody watches.
     wait_for(|| node.log(), || (verdict(&host, &node)["reason"] == "watchdog").then_some(()));
     assert_vetoed(&host, &node);
 }
 
-/// A web server that holds back the second half of archives while `held`, and counts how often.
+/// A web server that holds back the second half of archives while the gate is closed, and counts how often.
 fn hold_archives(host: &mut Host) -> (Arc<AtomicBool>, Arc<AtomicU32>) {
-    let (held, holding) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
-    let (hold, count) = (held.clone(), holding.clone());
+    let (closed, holding) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let (gate, count) = (closed.clone(), holding.clone());
     host.serve(move |root: &Path, request: &Request, stream: &mut TcpStream| {
-        if !request.path.ends_with(".tar.zst") || !hold.load(Ordering::SeqCst) {
+        if !request.path.ends_with(".tar.zst") || !gate.load(Ordering::SeqCst) {
             return serve_file(root, request, stream);
         }
         let body = fs::read(root.join(&request.path[1..])).unwrap();
@@ -265,11 +269,11 @@ fn hold_archives(host: &mut Host) -> (Arc<AtomicBool>, Arc<AtomicU32>) {
         raw(stream, head.as_bytes());
         raw(stream, &body[..body.len() / 2]);
         count.fetch_add(1, Ordering::SeqCst);
-        while hold.load(Ordering::SeqCst) && raw(stream, b"") && peer_is_there(stream) {
+        while gate.load(Ordering::SeqCst) && raw(stream, b"") && peer_is_there(stream) {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    (held, holding)
+    (closed, holding)
 }
 
 fn peer_is_there(stream: &TcpStream) -> bool {
@@ -289,7 +293,7 @@ fn downloads(node: &Node, holding: &AtomicU32, times: u32) {
 #[test]
 fn launcher_worker_and_command_line_killed_in_a_download_cost_only_the_download() {
     let mut host = Host::new();
-    let (held, holding) = hold_archives(&mut host);
+    let (closed, holding) = hold_archives(&mut host);
     host.releases().publish("1.1.0");
     // No node runs: the command line downloads by itself.
     let mut node = host.node("one");
@@ -311,7 +315,7 @@ fn launcher_worker_and_command_line_killed_in_a_download_cost_only_the_download(
     downloads(&node, &holding, 4);
     assert!(record(&host, &node)["trial"].is_null());
     host.assert_committed("1.0.0");
-    held.store(false, Ordering::SeqCst);
+    closed.store(false, Ordering::SeqCst);
     assert_upgraded(&host, &node);
     let outcomes: Vec<_> = node.history().iter().map(|attempt| attempt["outcome"].clone()).collect();
     assert_eq!(outcomes[0], "upgraded");
