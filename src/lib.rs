@@ -25,6 +25,8 @@ pub mod ledger;
 
 pub mod install;
 
+pub mod doctor;
+
 pub mod launcher;
 
 pub mod upgrade;

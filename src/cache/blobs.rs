@@ -1,4 +1,5 @@
 use std::io::{self, Read, Write};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -85,6 +86,26 @@ impl Blobs {
             Err(error) if error.refusal().is_some() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Every blob, with the time at which it was stored and its length. What cannot be read is no blob.
+    pub(super) fn all(&self) -> Result<Vec<(Sha256Digest, SystemTime, u64)>, SysError> {
+        let mut all = Vec::new();
+        let two_digits = |name: &String| name.len() == 2;
+        for high in self.root.names()?.iter().filter(|name| two_digits(name)) {
+            let Ok(upper) = self.root.existing_private_subdir(high, Loose::Tighten) else { continue };
+            for low in upper.names()?.iter().filter(|name| two_digits(name)) {
+                let Ok(folder) = upper.existing_private_subdir(low, Loose::Tighten) else { continue };
+                for name in folder.names()? {
+                    // Under another name than its own, nothing would ever look for it.
+                    let Ok(digest) = name.parse::<Sha256Digest>() else { continue };
+                    if let Ok((stored, length)) = folder.modified(&name) {
+                        all.push((digest, stored, length));
+                    }
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn folder(&self, digest: Sha256Digest) -> Result<PrivateDir, SysError> {

@@ -114,7 +114,7 @@ impl Cache {
     }
 
     /// Removes an entry, and its blob when that is bad itself or when no other entry names it.
-    fn remove(&self, name: &EntryName, digest: Option<Sha256Digest>, bad: bool) -> Result<(), SysError> {
+    pub(super) fn remove(&self, name: &EntryName, digest: Option<Sha256Digest>, bad: bool) -> Result<(), SysError> {
         self.entries.remove_tree(&name.file_name())?;
         self.entries.sync()?;
         match digest {

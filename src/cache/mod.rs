@@ -7,7 +7,9 @@
 //!   and judged before a byte is read: regular, ours, one name, within its cap;
 //! - an entry that does not hold is removed and named with its reason, so it costs one download;
 //! - builds that pin different keys do not see, and so do not remove, each other's entries;
-//! - waiting for somebody else's download ends.
+//! - waiting for somebody else's download ends;
+//! - tidying touches no release whose download somebody has the turn for, and whatever it is killed
+//!   at, no entry is left without its archive.
 //!
 //! Layout: `entries/<product>@<version>@<target>@<key id>.json` says format, length, digest and
 //! signature; `blobs/ab/cd/<sha256>` are the archives; `locks/` and `listings/` hold what their
@@ -19,6 +21,7 @@ mod entry;
 mod error;
 mod listing;
 mod lookup;
+mod prune;
 mod turn;
 
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ pub use entry::EntryName;
 pub use error::{CacheError, Reason, Rejection};
 pub use listing::{CachedArchive, Checked, Listed};
 pub use lookup::Lookup;
+pub use prune::{Keep, Pruned, PrunedEntry};
 pub use turn::{DownloadTurn, GaveUp, Turn};
 
 use crate::archive::{StagedBinary, VerifiedArchive};

@@ -46,7 +46,7 @@ impl Cache {
     /// Waits for the turn to download a release. `waiting` hears the holder's counter of bytes.
     /// Gives up when the counter has not moved for `patience`, or after 15 times that in all. Blocks.
     pub fn download_turn(&self, id: &ReleaseId, patience: Duration, waiting: &mut dyn FnMut(u64)) -> Turn {
-        let name = format!("{}@{}@{}", id.product, id.version, id.target);
+        let name = lock_name(id);
         let pause = (patience / 20).clamp(Duration::from_millis(5), Duration::from_millis(500));
         let begun = Instant::now();
         let (mut seen, mut moved) = (None, begun);
@@ -86,6 +86,11 @@ impl DownloadTurn {
             self.noted = Some((bytes, Instant::now()));
         }
     }
+}
+
+/// The lock of a release's download.
+pub(super) fn lock_name(id: &ReleaseId) -> String {
+    format!("{}@{}@{}", id.product, id.version, id.target)
 }
 
 /// The holder's counter, read as warily as anything in the cache.

@@ -14,12 +14,15 @@ use crate::types::{NodeName, Target, Version};
         exuvia upgrade check\n  \
         Upgrade now, and watch:\n    \
         exuvia upgrade\n  \
+        Find out why a release does not come:\n    \
+        exuvia why 1.5.0\n  \
         Go back, and stay there until `unpin`:\n    \
         exuvia rollback\n\n\
         EXIT CODES\n  \
         0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
         4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
-        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available")]
+        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available\n  \
+        `doctor`: 0 nothing stands against running and upgrading   2 configuration   3 runs, cannot upgrade itself   9 cannot run")]
 pub(super) struct Cli {
     /// Read this configuration file instead of the system's
     #[arg(long, global = true, value_name = "FILE")]
@@ -52,6 +55,10 @@ pub(super) enum Verb {
     Status,
     /// What the node tried, and what became of it
     History(History),
+    /// Every gate before a release: what it looks at, and when it changes next
+    Why(Why),
+    /// Try a version again that failed on this node, from the next look on
+    Unveto(Unveto),
     /// Go back to the version that the node ran before, and stay there until `unpin`
     Rollback(Rollback),
     /// Allow one version only, for all nodes that share this binary
@@ -66,6 +73,12 @@ pub(super) enum Verb {
     Verify(Verify),
     /// The shared cache of signed archives
     Cache(CacheArgs),
+    /// Whether anything stands against running and upgrading here, and the command that mends it
+    Doctor,
+    /// A completion script for a shell, to standard output
+    Completions(Completions),
+    /// The manual page in roff, to standard output
+    Man,
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -106,6 +119,20 @@ pub(super) enum UpgradeVerb {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The version in question [default: what the node would go to by itself]
+    #[arg(value_name = "VERSION")]
+    pub(super) version: Option<Version>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unveto {
+    /// The version; `history` shows which ones are vetoed
+    #[arg(value_name = "VERSION")]
+    pub(super) version: Version,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Rollback {
     /// Only if this is the version that the node keeps to go back to; see `status`
     #[arg(long, value_name = "VERSION")]
@@ -121,7 +148,7 @@ pub(super) struct History {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(super) limit: u32,
     /// Everything about one attempt, by its number
-    #[arg(value_name = "ATTEMPT")]
+    #[arg(value_name = "ATTEMPT", value_parser = attempt)]
     pub(super) attempt: Option<crate::ledger::AttemptId>,
 }
 
@@ -134,11 +161,19 @@ pub(super) struct Pin {
 #[derive(Debug, Args)]
 pub(super) struct Pause {
     /// End by itself at this time (RFC 3339, such as 2027-01-31T06:00:00Z)
-    #[arg(long, value_name = "TIME", conflicts_with = "span")]
+    #[arg(long, value_name = "TIME", conflicts_with = "span", value_parser = time)]
     pub(super) until: Option<jiff::Timestamp>,
     /// End by itself after this time (such as 2h, or 3d)
-    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = span, allow_hyphen_values = true)]
     pub(super) span: Option<jiff::SignedDuration>,
+}
+
+fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "is not a time such as 2027-01-31T06:00:00Z".to_owned())
+}
+
+fn attempt(text: &str) -> Result<crate::ledger::AttemptId, String> {
+    text.parse().map_err(|_| "is not the number of an attempt; `history` lists them".to_owned())
 }
 
 /// A friendly span; a day is 24 hours.
@@ -165,6 +200,13 @@ pub(super) struct Verify {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct CacheArgs {
     #[command(subcommand)]
     pub(super) verb: CacheVerb,
@@ -176,6 +218,21 @@ pub(super) enum CacheVerb {
     Ls,
     /// Verify all of it as an upgrade would; what does not hold is removed
     Verify,
+    /// Remove what is too old, then the oldest until the rest is small enough
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Prune {
+    /// Remove what was stored longer ago, such as 30d [default: the setting `cache.max_age`]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(super) max_age: Option<jiff::SignedDuration>,
+    /// Keep at most so much, such as 500MiB [default: the setting `cache.max_size`]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<crate::types::ByteLimit>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 impl Cli {
@@ -204,6 +261,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exit_codes_and_every_verb_are_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["EXIT CODES", "why", "unveto", "doctor", "completions", "man", "cache"] {
+            assert!(help.contains(word), "{word}");
+        }
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub(super) enum CliError {
     NotSigned { file: String, release: String },
     #[error("{0} cached archive(s) did not hold and were removed; they are downloaded again when they are needed")]
     CacheRejected(usize),
+    #[error("this node has no veto on {0}, so nothing was lifted; `history` shows its vetoes")]
+    NoSuchVeto(Version),
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
+    #[error("nothing was asked for; say one of: {0}. `--help` explains them")]
+    NoVerb(String),
     #[error("no node {node} has run from this install, only {known}; choose one with --node, or `run` it first")]
     NoSuchNode { node: NodeName, known: String },
     #[error("there is no attempt {0} in the history; `history` lists those that there are")]
@@ -59,7 +65,11 @@ impl ToolError for CliError {
     fn exit(&self) -> Exit {
         match self {
             Self::App(_) | Self::Talk(_) | Self::BrokenOff | Self::OutOfPatience { .. } => Exit::Unexpected,
-            Self::Config(_) | Self::NoSuchAttempt(_) | Self::NoSuchNode { .. } => Exit::Usage,
+            Self::Config(_)
+            | Self::NoSuchAttempt(_)
+            | Self::NoSuchNode { .. }
+            | Self::NoSuchVeto(_)
+            | Self::NoVerb(_) => Exit::Usage,
             Self::Launcher(error) => match error {
                 LauncherError::Running { .. } => Exit::Busy,
                 LauncherError::Install(error) => of_install(error),
@@ -73,7 +83,7 @@ impl ToolError for CliError {
                 WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,
             },
             Self::Install(error) => of_install(error),
-            Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) => Exit::Storage,
+            Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
             Self::NoVerdict { .. } => Exit::Unexpected,
@@ -86,7 +96,10 @@ fn of_install(error: &InstallError) -> Exit {
     match error {
         InstallError::Unsupported { .. } | InstallError::NoFolder(_) => Exit::Unsupported,
         InstallError::Busy(_) => Exit::Busy,
-        InstallError::Record { .. } | InstallError::Digest { .. } | InstallError::Sys(_) => Exit::Storage,
+        InstallError::Record { .. }
+        | InstallError::Digest { .. }
+        | InstallError::Capabilities { .. }
+        | InstallError::Sys(_) => Exit::Storage,
     }
 }
 

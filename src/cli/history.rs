@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::args::{Cli, History};
+use super::args::{Cli, History, Unveto};
 use super::error::CliError;
 use super::session::{data, expect_node, for_operator};
 use crate::console::{say, say_json};
@@ -48,6 +48,21 @@ pub(super) fn history(app: &App, cli: &Cli, args: &History) -> Result<ExitCode, 
     for veto in vetoes {
         let until = veto.until.map_or_else(|| "until it is lifted".to_owned(), |until| format!("until {until:.0}"));
         say(&format!("veto  {} is not tried again {until}: {}", veto.version, veto.reason));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lifts the node's veto on a version, whether the node runs or not: its next look heeds it.
+pub(super) fn unveto(app: &App, cli: &Cli, Unveto { version }: &Unveto) -> Result<ExitCode, CliError> {
+    let settings = for_operator(app, cli)?;
+    let ledger = Ledger::open(&data(&settings)?, Timestamp::now())?;
+    if !ledger.lift_veto(version, Timestamp::now())? {
+        return Err(CliError::NoSuchVeto(version.clone()));
+    }
+    if cli.json {
+        say_json(&serde_json::json!({ "lifted": version }));
+    } else {
+        say(&format!("lifted: {version} may be tried again from the next look on; `upgrade` looks now"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,23 +6,28 @@
 
 mod args;
 mod cache;
+mod doctor;
 mod error;
 mod follow;
 mod history;
+mod manual;
 mod node;
 mod policy;
 mod session;
 mod status;
 mod upgrade;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::console::fail;
 use crate::node::App;
 use args::{Cli, Verb};
+use error::CliError;
 
 /// Runs the program that the command line asks for.
 #[must_use]
@@ -30,6 +35,13 @@ pub fn main(app: &App) -> ExitCode {
     let command = Cli::command().name(app.product).version(app.version);
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            // Clap's own sentence would also name what only launchers start.
+            let command = Cli::command();
+            let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+            let verbs: Vec<_> = shown.map(clap::Command::get_name).collect();
+            return fail(&CliError::NoVerb(verbs.join(", ")), std::env::args_os().any(|word| word == "--json"));
+        }
         Err(error) => {
             // Help and version are no errors; clap knows.
             error.print().ok();
@@ -46,12 +58,17 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
         Verb::Status => status::status(app, &cli),
         Verb::History(verb) => history::history(app, &cli, verb),
+        Verb::Why(verb) => why::why(app, &cli, verb),
+        Verb::Unveto(verb) => history::unveto(app, &cli, verb),
         Verb::Pin(verb) => policy::pin(app, &cli, verb),
         Verb::Unpin => policy::unpin(app, &cli),
         Verb::Pause(verb) => policy::pause(app, &cli, verb),
         Verb::Resume => policy::resume(app, &cli),
         Verb::Verify(verb) => verify::verify(app, &cli, verb),
         Verb::Cache(verb) => cache::cache(app, &cli, verb),
+        Verb::Doctor => doctor::doctor(app, &cli),
+        Verb::Completions(verb) => manual::completions(app, verb),
+        Verb::Man => manual::page(app),
     };
     match outcome {
         Ok(code) => code,

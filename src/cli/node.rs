@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::Cli;
+use super::doctor;
 use super::error::CliError;
 use super::session::{committed, data, for_node, settings};
 use crate::config::Strictness;
@@ -15,11 +16,13 @@ use crate::upgrade::SelfDescription;
 pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_node(app, cli)?;
     app.keyring()?;
+    let committed = committed()?;
+    doctor::warn(&committed, &settings);
     let setup = Setup {
         product: app.product()?,
         version: app.version()?,
         node: settings.node.clone(),
-        committed: committed()?,
+        committed,
         data: data(&settings)?,
         listen: settings.listen,
         trial: settings.trial.clone(),

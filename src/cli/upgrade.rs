@@ -55,7 +55,7 @@ fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, Cl
                     Event::Progress(step) => show.step(&step),
                     Event::Told(answer) => told = Some(answer),
                     Event::Failed(failure) => return Err(CliError::Node(failure)),
-                    Event::Status(_) => {}
+                    Event::Status(_) | Event::Why(_) => {}
                 }
             }
             told.ok_or(CliError::BrokenOff)?
@@ -135,7 +135,7 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Re
             }
         }
         Request::GoBack { version } => Work::GoBack(version),
-        Request::Status => return Ok(Told::UpToDate { running: running.clone() }),
+        Request::Status | Request::Why { .. } => return Ok(Told::UpToDate { running: running.clone() }),
     };
     let recorder = Recorder { engine: engine.clone() };
     let done = engine.run(work, now, &recorder, observer).await?;

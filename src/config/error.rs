@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::sys::SysError;
-use crate::types::{LimitError, NameError};
+use crate::types::{LimitError, NameError, WeeklyError};
 
 /// Where a setting was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,15 @@ pub enum ValueError {
     /// Wants a list of strings.
     #[error("must be a list of strings (comma-separated outside of files)")]
     WantsList,
+    /// Wants a list of weekly windows.
+    #[error("must be a list of strings (separated by ; outside of files)")]
+    WantsWindows,
+    /// Not a weekly window.
+    #[error("{0}")]
+    Window(WeeklyError),
+    /// Not the name of a time zone.
+    #[error("must be the name of a time zone in the IANA database")]
+    TimeZone,
     /// Not a time span.
     #[error("must be a time such as 30s, 10m or 1h 30m")]
     Duration,

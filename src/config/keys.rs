@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ValueError;
-use super::settings::{Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+use super::settings::{CacheLimits, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
 use super::value::{self, Raw};
-use crate::types::{ByteLimit, Product};
+use crate::types::{ByteLimit, Channel, Product};
+use jiff::tz::TimeZone;
 
 /// One setting.
 #[derive(Debug)]
@@ -103,7 +104,13 @@ impl Draft {
                     allow_plain_http: Vec::new(),
                 },
                 poll: Poll { interval: Duration::ZERO, jitter: 0.0, listing_ttl: Duration::ZERO },
-                rollout: Rollout { window: Duration::ZERO },
+                rollout: Rollout {
+                    window: Duration::ZERO,
+                    channel: Channel::Stable,
+                    windows: Vec::new(),
+                    time_zone: TimeZone::UTC,
+                },
+                cache: CacheLimits { max_size: ByteLimit::bytes(1), max_age: Duration::ZERO },
                 trial: Trial {
                     start: Duration::ZERO,
                     probation: Duration::ZERO,
@@ -184,7 +191,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "source.github_api",
         default: Fallback::Value("https://api.github.com"),
-        meaning: "The URL of the API that knows the repository: for GitHub Enterprise, https://HOST/api/v3. \
+        meaning: "The URL of the API that knows the repository: for GitHub Enterprise, its path is /api/v3. \
                   The token is sent nowhere else.",
         example: "\"https://github.example.com/api/v3\"",
         set: |draft, raw| put(&mut draft.settings.source.github_api, value::url(raw)),
@@ -255,6 +262,27 @@ pub const KEYS: &[Key] = &[
         set: |draft, raw| put(&mut draft.settings.rollout.window, value::window(raw)),
     },
     Key {
+        name: "rollout.channel",
+        default: Fallback::Value("stable"),
+        meaning: "Which releases the node goes to by itself: stable, or beta for pre-releases, too.",
+        example: "\"stable\"",
+        set: |draft, raw| put(&mut draft.settings.rollout.channel, value::channel(raw)),
+    },
+    Key {
+        name: "rollout.windows",
+        default: Fallback::Words("none: at any time"),
+        meaning: "When the node may begin an upgrade by itself: a list of days and hours (in a variable, separated by ;). Hours may run over midnight; nodes whose rollout.window ended before go at the next opening.",
+        example: "[\"Mon-Fri 02:00-05:00\", \"Sat,Sun 22:00-06:00\"]",
+        set: |draft, raw| put(&mut draft.settings.rollout.windows, value::weekly(raw)),
+    },
+    Key {
+        name: "rollout.time_zone",
+        default: Fallback::Value("UTC"),
+        meaning: "The time zone of rollout.windows, by its IANA name; hours that a change of clocks skips do not open them.",
+        example: "\"Europe/Berlin\"",
+        set: |draft, raw| put(&mut draft.settings.rollout.time_zone, value::time_zone(raw)),
+    },
+    Key {
         name: "trial.start",
         default: Fallback::Value("60s"),
         meaning: "How long a candidate may take until it says that it is ready.",
@@ -316,6 +344,20 @@ pub const KEYS: &[Key] = &[
         meaning: "For how long a sibling's verdict on a release is waited for and believed.",
         example: "\"24h\"",
         set: |draft, raw| put(&mut draft.settings.trial.sibling_verdict, value::duration(raw)),
+    },
+    Key {
+        name: "cache.max_size",
+        default: Fallback::Value("4GiB"),
+        meaning: "How much all cached archives may take together; tidying removes the oldest first.",
+        example: "\"4GiB\"",
+        set: |draft, raw| put(&mut draft.settings.cache.max_size, value::size(raw)),
+    },
+    Key {
+        name: "cache.max_age",
+        default: Fallback::Value("90d"),
+        meaning: "How long an archive stays in the cache; tidying, after an upgrade or by `cache prune`, removes older ones.",
+        example: "\"90d\"",
+        set: |draft, raw| put(&mut draft.settings.cache.max_age, value::duration(raw)),
     },
     Key {
         name: "limits.archive",

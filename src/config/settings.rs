@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::types::{ByteLimit, NodeName};
+use jiff::tz::TimeZone;
+
+use crate::types::{ByteLimit, Channel, NodeName, WeeklyWindow};
 
 /// Everything that can be configured, checked. Each field is a key of [`super::KEYS`], described there.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub struct Settings {
     pub rollout: Rollout,
     /// `trial.*`
     pub trial: Trial,
+    /// `cache.*`
+    pub cache: CacheLimits,
     /// `limits.*`
     pub limits: Limits,
     /// `log.*`
@@ -66,6 +70,12 @@ pub struct Poll {
 pub struct Rollout {
     /// Every node waits its own part of this time after it first saw a release. Zero: none waits.
     pub window: Duration,
+    /// Whether pre-releases are gone to.
+    pub channel: Channel,
+    /// When an upgrade may begin by itself. None: at any time.
+    pub windows: Vec<WeeklyWindow>,
+    /// Whose clock on the wall [`Self::windows`] mean.
+    pub time_zone: TimeZone,
 }
 
 /// How a candidate has to prove itself.
@@ -89,6 +99,15 @@ pub struct Trial {
     pub probe: Duration,
     /// For how long to wait for, and believe, a sibling's verdict.
     pub sibling_verdict: Duration,
+}
+
+/// How much the cache may keep. It is tidied after an upgrade, and by `cache prune`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// All archives together.
+    pub max_size: ByteLimit,
+    /// The time since an archive was stored.
+    pub max_age: Duration,
 }
 
 /// The most that is accepted.

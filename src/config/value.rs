@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanParser;
+use jiff::tz::TimeZone;
 use url::{Host, Url};
 
 use super::error::ValueError;
 use super::settings::LogFormat;
-use crate::types::{ByteLimit, NodeName};
+use crate::types::{ByteLimit, Channel, NodeName, WeeklyWindow};
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +178,26 @@ fn host(text: &str) -> Result<String, ValueError> {
     Ok(host + &text[bare.len()..])
 }
 
+pub(super) fn channel(raw: &Raw) -> Result<Channel, ValueError> {
+    raw.text()?.parse().map_err(|_| ValueError::Choice("stable, beta"))
+}
+
+/// A list in a file; elsewhere separated by semicolons, because days are separated by commas.
+pub(super) fn weekly(raw: &Raw) -> Result<Vec<WeeklyWindow>, ValueError> {
+    let items: Vec<&str> = match raw {
+        Raw::Plain(text) => text.split(';').filter(|item| !item.trim().is_empty()).collect(),
+        Raw::List(items) => items.iter().map(String::as_str).collect(),
+        _ => return Err(ValueError::WantsWindows),
+    };
+    items.into_iter().map(|item| item.parse().map_err(ValueError::Window)).collect()
+}
+
+pub(super) fn time_zone(raw: &Raw) -> Result<TimeZone, ValueError> {
+    let name = raw.text()?;
+    // Fixed offsets and POSIX rules have no name that says where they hold: only names are taken.
+    TimeZone::get(name).map_err(|_| ValueError::TimeZone)
+}
+
 pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, ValueError> {
     match raw.text()? {
         "text" => Ok(LogFormat::Text),
@@ -258,6 +279,20 @@ mod tests {
         for text in ["", "releases", "./releases", "ftp://a.example/", "file:///srv", "https://"] {
             assert_eq!(listing(&plain(text)), Err(ValueError::Listing), "{text:?}");
         }
+    }
+
+    #[test]
+    fn weekly_windows_and_time_zones_are_read_or_refused() {
+        let both = weekly(&plain("Sat,Sun 02:00-03:00; Mon 04:00-05:00 ;"));
+        assert_eq!(both.map(|windows| windows.len()), Ok(2));
+        assert_eq!(weekly(&plain("")), Ok(Vec::new()));
+        assert_eq!(weekly(&plain("Mon 5-6")), Err(ValueError::Window(crate::types::WeeklyError::Hours)));
+        assert_eq!(weekly(&Raw::Text("Mon 05:00-06:00".into())), Err(ValueError::WantsWindows));
+        assert_eq!(time_zone(&plain("europe/berlin")).map(|zone| zone.iana_name() == Some("Europe/Berlin")), Ok(true));
+        for name in ["", "Berlin", "../../etc/passwd", "/etc/localtime", "CET-1CEST,M3.5.0,M10.5.0/3"] {
+            assert_eq!(time_zone(&plain(name)), Err(ValueError::TimeZone), "{name:?}");
+        }
+        assert_eq!(channel(&plain("nightly")), Err(ValueError::Choice("stable, beta")));
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! - private seeds are wiped when dropped and never printed; a signature is checked before it leaves.
 
 mod context;
+mod keccak;
 mod keyring;
 mod public;
 mod role;
 #[cfg(feature = "tools")]
 mod secret;
+mod shake256;
 mod signature;
 #[cfg(all(test, feature = "tools"))]
 mod vectors;

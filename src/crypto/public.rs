@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use ml_dsa::{MlDsa65, VerifyingKey};
 use pkcs8::{DecodePublicKey, EncodePublicKey, LineEnding};
 use sha2::{Digest, Sha256};
-use shake::Update;
 
 use super::context::Context;
 use super::role::Role;
+use super::shake256::{Shake256, shake256};
 use super::signature::Signature;
 use crate::types::KeyId;
 
@@ -16,6 +16,8 @@ use crate::types::KeyId;
 #[derive(Clone)]
 pub struct PublicKey<R: Role> {
     key: VerifyingKey<MlDsa65>,
+    /// SHAKE256 of the encoded key: what binds a µ to it.
+    tr: [u8; 64],
     id: KeyId,
     role: PhantomData<R>,
 }
@@ -77,7 +79,8 @@ impl<R: Role> PublicKey<R> {
     pub(super) fn new(key: VerifyingKey<MlDsa65>) -> Result<Self, KeyError> {
         let der = key.to_public_key_der().map_err(|_| KeyError::Public)?;
         let id = KeyId::from_bytes(Sha256::digest(der.as_bytes()).into());
-        Ok(Self { key, id, role: PhantomData })
+        let tr = shake256(&[&key.encode()]);
+        Ok(Self { key, tr, id, role: PhantomData })
     }
 
     /// The PEM text: SubjectPublicKeyInfo, RFC 9881.
@@ -99,25 +102,20 @@ impl<R: Role> PublicKey<R> {
 
     // Takes any context, so that published test vectors can be run. Everybody else states a purpose.
     pub(super) fn mu_of(&self, context: &[u8], message: &mut dyn Read) -> io::Result<Mu> {
+        let length = u8::try_from(context.len()).map_err(|_| io::Error::other("context longer than 255 bytes"))?;
+        let mut shake = Shake256::new();
+        shake.update(&self.tr);
+        // 0: the message itself is signed, and not a digest of it (FIPS 204, algorithm 3).
+        shake.update(&[0, length]);
+        shake.update(context);
         let mut piece = vec![0; PIECE];
-        let mut failure = None;
-        let outcome = self.key.compute_mu(
-            |state| loop {
-                match message.read(&mut piece) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => state.update(&piece[..n]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        failure = Some(error);
-                        return Err(signature::Error::new());
-                    }
-                }
-            },
-            context,
-        );
-        match outcome {
-            Ok(mu) => Ok(Mu(mu.into())),
-            Err(_) => Err(failure.unwrap_or_else(|| io::Error::other("context longer than 255 bytes"))),
+        loop {
+            match message.read(&mut piece) {
+                Ok(0) => return Ok(Mu(shake.finish())),
+                Ok(n) => shake.update(&piece[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

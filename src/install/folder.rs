@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::binary::{Binary, Installed};
 use super::error::InstallError;
+use super::package::package_manager;
 use super::policy::Policy;
 use super::record::{self, NodeRecord, VerdictKind};
-use crate::sys::{Dir, Lock, Loose, Moment, PrivateDir, SysError};
+use crate::sys::{Dir, Lock, Loose, Moment, Place, PrivateDir, Refusal, SysError};
 use crate::types::{NodeName, Product, Version};
 
 /// The install folder, held by handle.
@@ -73,6 +74,12 @@ impl Install {
         let folder = committed.parent().ok_or_else(no_folder)?;
         let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
         let unsupported = |source| InstallError::Unsupported { folder: folder.to_owned(), source };
+        if let Some(manager) = package_manager(folder) {
+            return Err(unsupported(SysError::refused(folder, Refusal::PackageManaged(manager))));
+        }
+        if Place::of(folder).map_err(unsupported)?.no_exec {
+            return Err(unsupported(SysError::refused(folder, Refusal::NoExec)));
+        }
         let home = Dir::open(folder).map_err(unsupported)?;
         home.refuse_if_others_may_write().map_err(unsupported)?;
         // Also refuses a binary of another owner, or one that others may write.

@@ -5,16 +5,19 @@
 //! - it changes only under the host's lock, by the node whose trial holds the newest lease epoch;
 //! - every record is replaced whole and durably before what it announces begins;
 //! - nothing that is committed, or that some node runs, may go back to or is trying, is removed;
+//! - file capabilities of the committed binary are kept: what may not get them is not committed;
 //! - a binary is identified by hashing the very handle that is executed, never by its path.
 //!
 //! The folder is believed, so one into which others may write is refused. Unconfined code of the
 //! same user is out of scope: it owns the node anyway.
 
 mod binary;
+mod capabilities;
 mod commit;
 mod error;
 mod folder;
 mod lease;
+mod package;
 mod policy;
 mod record;
 
@@ -23,5 +26,6 @@ pub use commit::CommitError;
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
+pub use package::package_manager;
 pub use policy::Policy;
 pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};

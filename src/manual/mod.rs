@@ -4,6 +4,7 @@
 //!   exit codes, control socket and HTTP.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
+//! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
 #![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
@@ -19,3 +20,6 @@ pub mod attacks {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}

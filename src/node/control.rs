@@ -15,9 +15,10 @@ use super::http::Site;
 use super::status::Status;
 use crate::launcher::CONTROL_SOCKET;
 use crate::ledger::AttemptId;
+use crate::rollout::Why;
 use crate::sys::PrivateDir;
 use crate::types::Version;
-use crate::upgrade::{Done, Found, Step, UpgradeError};
+use crate::upgrade::{Done, Found, HostGate, Step, UpgradeError};
 
 /// What an operator asks of a running node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<PathBuf>,
     },
+    /// Explain what is gone to, or is not.
+    Why {
+        /// This version; `None`: what the node would go to by itself.
+        version: Option<Version>,
+    },
     /// Go back to a version that this node ran before.
     GoBack {
         /// Which; `None`: the previous one.
@@ -54,10 +60,22 @@ pub enum Event {
     Progress(Step),
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The answer to [`Request::Why`].
+    Why(Box<Explained>),
     /// The end: what came of it.
     Told(Told),
     /// The end: it was not done.
     Failed(Failure),
+}
+
+/// Why a node goes to a version, or does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The gates of the rollout.
+    #[serde(flatten)]
+    pub why: Why,
+    /// What stands before it on this host.
+    pub host: Option<HostGate>,
 }
 
 /// What came of a request for an upgrade.
@@ -248,6 +266,14 @@ async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender
         let gathered = tokio::task::spawn_blocking(move || Status::gather(&engine, &state)).await;
         let status = gathered.map_err(io::Error::other)?;
         return send(&mut write, &Event::Status(Box::new(status))).await;
+    }
+    if let Request::Why { version } = request {
+        let explained = site.engine.why(version.as_ref(), jiff::Timestamp::now()).await;
+        let event = match explained {
+            Ok((why, host)) => Event::Why(Box::new(Explained { why, host })),
+            Err(error) => Event::Failed(Failure::of(&error)),
+        };
+        return send(&mut write, &event).await;
     }
     let mut activity = site.state.watch();
     let (answer, mut answered) = oneshot::channel();

@@ -89,3 +89,106 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     }
     page.0
 }
+
+#[cfg(test)]
+#[path = "../../tests/support/prometheus.rs"]
+mod prometheus;
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up files")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::config::{Input, Strictness, load};
+    use crate::install::Installed;
+    use crate::ledger::{AttemptKind, Ending, NewAttempt};
+    use crate::node::{App, LastCheck, engine, idle};
+    use crate::types::Sha256Digest;
+    use crate::upgrade::Step;
+
+    const APP: App = App {
+        product: "exuvia",
+        version: "1.0.0",
+        keys: &[include_str!("../../tests/keys/release/a.pem"), include_str!("../../tests/keys/release/b.pem")],
+        job: idle,
+    };
+
+    fn a_node(dir: &tempfile::TempDir) -> Engine {
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("bin")).unwrap();
+        std::fs::write(path("bin/exuvia"), "a program").unwrap();
+        let flag = |name: &str, at: &str| (name.to_owned(), path(at).display().to_string());
+        let input = Input {
+            product: "exuvia".parse().unwrap(),
+            root: false,
+            files: Vec::new(),
+            env: BTreeMap::new(),
+            flags: vec![flag("data_dir", "data"), flag("cache_dir", "cache")],
+        };
+        let settings = load(&input, Strictness::Strict).unwrap().settings;
+        let digest: Sha256Digest = "00".repeat(32).parse().unwrap();
+        let running = Installed { version: "1.0.0".parse().unwrap(), digest };
+        engine(&APP, settings, Vec::new(), &path("bin/exuvia"), Some(running)).unwrap()
+    }
+
+    fn value(families: &BTreeMap<String, prometheus::Family>, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        families.get(name)?.samples.get(&labels).copied()
+    }
+
+    #[test]
+    fn the_page_of_a_fresh_node_is_well_formed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap()));
+        let page = prometheus::parse(&page(&engine, &state)).unwrap();
+        let info = [("version", "1.0.0"), ("target", engine.target.as_str())];
+        assert_eq!(value(&page, "exuvia_build_info", &info), Some(1.0));
+        assert_eq!(value(&page, "exuvia_upgrade_checks_total", &[]), Some(0.0));
+        assert_eq!(value(&page, "exuvia_upgrade_state", &[("state", "standby")]), Some(1.0));
+        assert!(!page.contains_key("exuvia_upgrade_last_check_timestamp_seconds"), "it has not looked yet");
+    }
+
+    #[test]
+    fn the_page_of_a_node_with_a_past_is_well_formed_and_true() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap()));
+        state.counters.add("exuvia_upgrade_checks_total", "");
+        state.counters.add("exuvia_upgrade_check_errors_total", "signature");
+        state.counters.add("exuvia_upgrade_signature_failures_total", "archive");
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let (result, detail) = ("up-to-date".to_owned(), String::new());
+        state.checks().last = Some(LastCheck { at, result, detail });
+        state.set(Activity::Upgrading(Step::Checking));
+        let (from, to) = ("1.0.0".parse().unwrap(), "1.1.0".parse().unwrap());
+        // What a candidate says of itself may hold anything.
+        let reasons = ["exited: \"\n\\", "not-ready: late", "exited: again", "no word"];
+        for (outcome, reason) in reasons
+            .map(|reason| (Outcome::RolledBack, reason))
+            .into_iter()
+            .chain([(Outcome::Upgraded, ""), (Outcome::Other("a\"b\\c\nd".to_owned()), "")])
+        {
+            let attempt = NewAttempt { kind: AttemptKind::Upgrade, from: &from, to: &to, digest: None };
+            let id = engine.ledger.begin_attempt(&attempt, at).unwrap();
+            let ending = Ending { outcome, reason: Some(reason), digest: None, output: None };
+            assert!(engine.ledger.finish(id, &ending, at).unwrap());
+        }
+
+        let page = prometheus::parse(&page(&engine, &state)).unwrap();
+        let read = |name: &str, labels: &[(&str, &str)]| value(&page, name, labels);
+        assert_eq!(read("exuvia_upgrade_last_check_timestamp_seconds", &[]), Some(1_800_000_000.0));
+        assert_eq!(read("exuvia_upgrade_checks_total", &[]), Some(1.0));
+        assert_eq!(read("exuvia_upgrade_check_errors_total", &[("kind", "signature")]), Some(1.0));
+        assert_eq!(read("exuvia_upgrade_signature_failures_total", &[("where", "archive")]), Some(1.0));
+        let now = page["exuvia_upgrade_state"].samples.values().filter(|value| **value > 0.5).count();
+        assert_eq!(now, 1, "one state at a time");
+        assert_eq!(read("exuvia_upgrade_state", &[("state", "upgrading")]), Some(1.0));
+        assert_eq!(read("exuvia_upgrade_attempts_total", &[("result", "rolled-back")]), Some(4.0));
+        assert_eq!(read("exuvia_upgrade_attempts_total", &[("result", "a\"b\\c\nd")]), Some(1.0));
+        for (reason, count) in [("exited", 2.0), ("not-ready", 1.0), ("unknown", 1.0)] {
+            assert_eq!(read("exuvia_upgrade_rollbacks_total", &[("reason", reason)]), Some(count));
+        }
+    }
+}

@@ -19,7 +19,7 @@ mod status;
 mod worker;
 
 pub use app::{App, AppError, Job, JobContext, JobError, idle};
-pub use control::{Event, Failure, FailureKind, Request, Told, connect};
+pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
 pub use source::SourceError;
 pub use state::Activity;
 pub use status::{LastCheck, Status};

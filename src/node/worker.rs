@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,8 +16,8 @@ use super::link::{Link, Order, Start};
 use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
-use crate::cache::Cache;
-use crate::config::Settings;
+use crate::cache::{Cache, Keep};
+use crate::config::{CacheLimits, Settings};
 use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
@@ -268,7 +268,26 @@ impl Worker {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
         self.catch_up().await;
+        if verdict.kind == crate::install::VerdictKind::Good {
+            self.tidy_cache();
+        }
         self.next = self.next_look();
+    }
+
+    /// Makes room in the shared cache, beside the work: after an upgrade something new lies there.
+    fn tidy_cache(&self) {
+        let engine = self.engine.clone();
+        tokio::task::spawn_blocking(move || {
+            let Some(cache) = &engine.cache else { return };
+            let CacheLimits { max_size, max_age } = engine.settings.cache;
+            match cache.prune(&Keep { max_size, max_age }, SystemTime::now(), false) {
+                Ok(pruned) => {
+                    let (removed, strays, left) = (pruned.removed.len(), pruned.strays, pruned.left);
+                    tracing::info!(event = "cache_pruned", removed, strays, left);
+                }
+                Err(error) => tracing::warn!(event = "cache_not_pruned", %error),
+            }
+        });
     }
 
     fn next_look(&self) -> Instant {
@@ -349,7 +368,8 @@ impl Worker {
                 self.asked = Some(answer);
                 self.start(Work::GoBack(version));
             }
-            Request::Status => {}
+            // Answered where they arrive.
+            Request::Status | Request::Why { .. } => {}
         }
     }
 

@@ -38,8 +38,11 @@ impl Question<'_> {
             Some(Pause { until: None }) => return Decision::Refused(Refusal::Paused { until: None }),
             None => {}
         }
-        match self.due(version) {
-            Some(due) => wait(due, Gate::Delay),
+        if let Some(due) = self.due(version) {
+            return wait(due, Gate::Delay);
+        }
+        match self.maintenance.next_opening(self.now) {
+            Some(opening) => wait(opening, Gate::Window),
             None => self.plan(version),
         }
     }
@@ -81,11 +84,11 @@ impl Question<'_> {
     }
 
     /// The version to go to where nobody named one, with the veto that is on it if all are vetoed.
-    fn candidate(&self) -> Result<Option<(&Version, Option<&Veto>)>, Refusal> {
+    pub(super) fn candidate(&self) -> Result<Option<(&Version, Option<&Veto>)>, Refusal> {
         let mut newer: Vec<&Version> = self
             .available
             .iter()
-            .filter(|release| !release.prerelease && !release.version.is_prerelease())
+            .filter(|release| self.channel.admits(release.is_prerelease()))
             .map(|release| &release.version)
             .filter(|version| *version > self.running)
             .collect();
@@ -106,11 +109,11 @@ impl Question<'_> {
         }
     }
 
-    fn offers(&self, version: &Version) -> bool {
+    pub(super) fn offers(&self, version: &Version) -> bool {
         self.available.iter().any(|release| release.version == *version)
     }
 
-    fn not_offered(&self, version: &Version) -> Refusal {
+    pub(super) fn not_offered(&self, version: &Version) -> Refusal {
         let text = version.to_string();
         let likeness = |other: &Version| strsim::normalized_damerau_levenshtein(&text, &other.to_string());
         let nearest = self
@@ -122,17 +125,17 @@ impl Question<'_> {
     }
 
     /// The veto on `version` that ends last, of those that have not ended.
-    fn veto(&self, version: &Version) -> Option<&Veto> {
+    pub(super) fn veto(&self, version: &Version) -> Option<&Veto> {
         let active = |veto: &&Veto| veto.version == *version && veto.until.is_none_or(|until| self.now < until);
         self.vetoes.iter().filter(active).max_by_key(|veto| veto.until.unwrap_or(Timestamp::MAX))
     }
 
-    fn pause(&self) -> Option<&Pause> {
+    pub(super) fn pause(&self) -> Option<&Pause> {
         self.pause.filter(|pause| pause.until.is_none_or(|until| self.now < until))
     }
 
     /// When this install's moment for `version` comes; `None`: it has come.
-    fn due(&self, version: &Version) -> Option<Timestamp> {
+    pub(super) fn due(&self, version: &Version) -> Option<Timestamp> {
         let first_seen = self.first_seen.get(version).copied().unwrap_or(self.now);
         // First seen in the future: the clock was ahead then. Nothing tells how long ago that was, and
         // a delay is a courtesy to others, not a protection: it counts as over.
@@ -158,11 +161,15 @@ fn vetoed(veto: &Veto) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gates::Why;
     use super::super::question::Available;
+    use super::super::windows::Maintenance;
     use super::*;
+    use crate::types::{Channel, WeeklyWindow};
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     fn v(text: &str) -> Version {
@@ -183,6 +190,8 @@ mod tests {
         pause: Option<Pause>,
         first_seen: BTreeMap<Version, Timestamp>,
         window: Duration,
+        channel: Channel,
+        windows: Vec<WeeklyWindow>,
     }
 
     impl Node {
@@ -196,6 +205,8 @@ mod tests {
                 pause: None,
                 first_seen: BTreeMap::new(),
                 window: Duration::ZERO,
+                channel: Channel::Stable,
+                windows: Vec::new(),
             }
         }
 
@@ -225,6 +236,8 @@ mod tests {
                 first_seen: &self.first_seen,
                 window: self.window,
                 position: b"install",
+                channel: self.channel,
+                maintenance: Maintenance { windows: &self.windows, zone: &TimeZone::UTC },
                 request,
             })
         }
@@ -327,6 +340,46 @@ mod tests {
         assert_eq!(node.alone(), up("1.4.0"));
     }
 
+    /// A window of this minute of the week's day that does not hold `now`, in UTC.
+    fn elsewhen(now: i64) -> WeeklyWindow {
+        let hour = TimeZone::UTC.to_datetime(at(now)).hour();
+        let text = if hour < 12 { "daily 20:00-21:00" } else { "daily 01:00-02:00" };
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn beta_follows_pre_releases_by_flag_and_by_version_and_stable_ones_too() {
+        let mut node = Node::offered(&["1.4.0", "1.5.0", "1.6.0-rc.1"]);
+        node.available[1].prerelease = true;
+        assert_eq!(node.alone(), up("1.4.0"));
+        node.channel = Channel::Beta;
+        assert_eq!(node.alone(), up("1.6.0-rc.1"));
+        node.available.pop();
+        assert_eq!(node.alone(), up("1.5.0"));
+        node.available.pop();
+        assert_eq!(node.alone(), up("1.4.0"));
+    }
+
+    #[test]
+    fn a_pre_release_that_runs_is_left_for_a_newer_stable_one_alone() {
+        let mut node = Node::offered(&["1.5.0", "1.6.0-rc.2", "1.6.0-rc.3"]);
+        node.running = "1.6.0-rc.2";
+        assert_eq!(node.alone(), Decision::UpToDate);
+        node.available.push(Available { version: v("1.6.0"), prerelease: false });
+        assert_eq!(node.alone(), up("1.6.0"));
+    }
+
+    #[test]
+    fn outside_of_its_windows_a_node_waits_for_the_next_opening() {
+        let mut node = Node::offered(&["1.4.0"]);
+        node.windows = vec![elsewhen(node.now)];
+        let Decision::Waiting { until, because: Gate::Window, .. } = node.alone() else { panic!() };
+        node.now = until.as_second() - 1;
+        assert!(matches!(node.alone(), Decision::Waiting { until: again, .. } if again == until));
+        node.now = until.as_second();
+        assert_eq!(node.alone(), up("1.4.0"));
+    }
+
     #[test]
     fn a_superseded_release_is_not_fallen_back_on_while_the_newest_waits() {
         let mut node = Node::offered(&["1.4.0", "1.5.0"]);
@@ -355,6 +408,8 @@ mod tests {
                     first_seen: &first_seen,
                     window: Duration::from_hours(24),
                     position: &node.to_be_bytes(),
+                    channel: Channel::Stable,
+                    maintenance: Maintenance { windows: &[], zone: &TimeZone::UTC },
                     request: None,
                 };
                 !matches!(decide(&question), Decision::Plan(_))
@@ -368,10 +423,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_skips_channel_and_delay() {
+    fn a_request_skips_channel_delay_and_windows() {
         let mut node = Node::offered(&["1.4.0", "2.0.0-rc.1"]);
         node.window = Duration::from_hours(24);
         node.first_seen.insert(v("1.4.0"), at(node.now));
+        node.windows = vec![elsewhen(node.now)];
         assert_eq!(node.forced(None), up("1.4.0"));
         assert_eq!(node.forced(Some("2.0.0-rc.1")), up("2.0.0-rc.1"));
         assert_eq!(node.forced(Some("1.3.0")), Decision::UpToDate);
@@ -438,6 +494,8 @@ mod tests {
             window in 0_u64..200_000,
             now in moment(),
             position: [u8; 4],
+            beta: bool,
+            window_start in proptest::option::of(0_u16..1380),
         ) {
             let available: Vec<_> = offers
                 .into_iter()
@@ -448,6 +506,12 @@ mod tests {
                 .map(|(version, until)| Veto { version, until, reason: String::new() })
                 .collect();
             let pause = pause.map(|until| Pause { until });
+            let channel = if beta { Channel::Beta } else { Channel::Stable };
+            let windows: Vec<WeeklyWindow> = window_start
+                .map(|start| format!("daily {:02}:{:02}-{:02}:{:02}", start / 60, start % 60, start / 60 + 1, start % 60))
+                .map(|text| text.parse().unwrap())
+                .into_iter()
+                .collect();
             let question = Question {
                 now,
                 running: &running,
@@ -458,15 +522,37 @@ mod tests {
                 first_seen: &seen,
                 window: Duration::from_secs(window),
                 position: &position,
+                channel,
+                maintenance: Maintenance { windows: &windows, zone: &TimeZone::UTC },
                 request: None,
             };
-            match decide(&question) {
+            let decision = decide(&question);
+            match (&decision, Why::of(&question, None)) {
+                (Decision::Plan(plan), Ok(why)) => {
+                    prop_assert_eq!(why.version.as_ref(), Some(&plan.version));
+                    prop_assert_eq!(why.gates.len(), 6);
+                    prop_assert_eq!(why.shut(), None);
+                }
+                (Decision::Waiting { version, until, because }, Ok(why)) => {
+                    prop_assert_eq!(why.version.as_ref(), Some(version));
+                    let shut = why.shut().unwrap();
+                    prop_assert_eq!((shut.gate, shut.changes), (*because, Some(*until)));
+                }
+                (Decision::Refused(refusal), Ok(why)) => {
+                    prop_assert_eq!(why.shut().map(|shut| shut.gate), refusal.gate());
+                }
+                (Decision::Refused(Refusal::NotOffered { .. }), Err(Refusal::NotOffered { .. })) => {}
+                (Decision::UpToDate, Ok(why)) => prop_assert_eq!(why.version, None),
+                (decision, why) => prop_assert!(false, "{:?} is explained by {:?}", decision, why),
+            }
+            match decision {
                 Decision::Plan(plan) => {
                     prop_assert_eq!(plan.direction, Direction::Up);
                     prop_assert!(plan.version > running);
                     prop_assert!(available.iter().any(|release| release.version == plan.version));
                     prop_assert!(pin.as_ref().is_none_or(|pin| *pin == plan.version));
-                    prop_assert!(pin.is_some() || !plan.version.is_prerelease());
+                    prop_assert!(pin.is_some() || beta || !plan.version.is_prerelease());
+                    prop_assert!(question.maintenance.is_open(now));
                     prop_assert!(pause.as_ref().is_none_or(|pause| pause.until.is_some_and(|until| until <= now)));
                     let blocks = |veto: &Veto| veto.version == plan.version && veto.until.is_none_or(|until| now < until);
                     prop_assert!(!vetoes.iter().any(blocks));
@@ -477,13 +563,17 @@ mod tests {
                 }
                 Decision::Waiting { until, because, .. } => {
                     prop_assert!(until > now);
+                    if because == Gate::Window {
+                        prop_assert!(question.maintenance.is_open(until));
+                        prop_assert!(until <= now + Duration::from_hours(24));
+                    }
                     if because == Gate::Delay {
                         prop_assert!(until <= now + question.window);
                     }
                 }
                 Decision::UpToDate => {
                     let newer = |release: &Available|
-                        !release.prerelease && !release.version.is_prerelease() && release.version > running;
+                        channel.admits(release.is_prerelease()) && release.version > running;
                     prop_assert!(!available.iter().any(newer));
                 }
                 Decision::Refused(_) => {}

@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::types::Version;
 
@@ -41,9 +42,10 @@ pub enum Direction {
 }
 
 /// What a release has to pass on its way to a plan, in the order in which it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// Stable, and newer than what runs.
+    /// Of the channel, and newer than what runs.
     Channel,
     /// Not pinned to another version.
     Pin,
@@ -53,16 +55,19 @@ pub enum Gate {
     Pause,
     /// This install's moment in the window has come.
     Delay,
+    /// A maintenance window is open.
+    Window,
 }
 
 impl std::fmt::Display for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Channel => "a stable release newer than what runs",
+            Self::Channel => "a release of the channel newer than what runs",
             Self::Pin => "the pin",
             Self::Veto => "this node's veto",
             Self::Pause => "the pause",
             Self::Delay => "this install's moment in the rollout window",
+            Self::Window => "the next maintenance window",
         })
     }
 }
@@ -86,7 +91,7 @@ pub enum Refusal {
     },
     /// Vetoed by this node.
     #[error(
-        "this node does not try {version} again{} ({reason}); a newer release does not wait for that, and `upgrade --version {version} --lift-veto` lifts it",
+        "this node does not try {version} again{} ({reason}); a newer release does not wait for that, and `unveto {version}` lifts it (`upgrade --version {version} --lift-veto` also tries it at once)",
         ending(*until)
     )]
     Vetoed {

@@ -1,21 +1,27 @@
 //! Which release this node should run, and when: pure decisions.
 //!
 //! Guarantees, against bad releases and against slips:
-//! - unattended, a node only ever goes up, to a stable release, never to one that it vetoed, never
-//!   past a pin, never while it is paused;
+//! - unattended, a node only ever goes up, to a release of its channel, never to one that it vetoed,
+//!   never past a pin, never while it is paused, never outside of its maintenance windows;
 //! - a release reaches many nodes spread evenly over the window, each at its own fixed moment;
-//! - an operator's request skips channel and delay alone; whatever else stands in its way is refused
+//! - an operator's request skips channel, delay and windows alone; whatever else stands in its way is refused
 //!   with the reason, and with what lifts it;
-//! - no clock can make a node wait longer than the window.
+//! - no clock can make a node wait longer than the window, and then for the next opening;
+//! - [`gates`] shows what each decision was made of, and the first gate that it shows shut is the one
+//!   that [`decide`] names: a property test holds them together.
 //!
 //! No I/O here: the time, the records and the listing come in as arguments.
 
 mod decide;
 mod decision;
 mod delay;
+mod gates;
 mod question;
+mod windows;
 
 pub use decide::decide;
 pub use decision::{Decision, Direction, Gate, Plan, Refusal};
 pub use delay::delay;
+pub use gates::{GateReport, Inputs, Why, gates};
 pub use question::{Available, Pause, Question, Request, Veto};
+pub use windows::Maintenance;

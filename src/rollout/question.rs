@@ -4,7 +4,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::types::Version;
+use super::windows::Maintenance;
+use crate::types::{Channel, Version};
 
 /// A release that the source offers for this node's product and target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,16 @@ pub struct Available {
     pub prerelease: bool,
 }
 
+impl Available {
+    /// Whether it is a pre-release, by its listing or by its version.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        self.prerelease || self.version.is_prerelease()
+    }
+}
+
 /// A version that this node does not try again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Veto {
     /// The version.
     pub version: Version,
@@ -63,6 +72,10 @@ pub struct Question<'a> {
     pub window: Duration,
     /// What the install's place in the window is computed from.
     pub position: &'a [u8],
+    /// Which releases are gone to unattended.
+    pub channel: Channel,
+    /// When an upgrade may begin unattended.
+    pub maintenance: Maintenance<'a>,
     /// An operator's request; `None`: the node asks by itself.
     pub request: Option<&'a Request>,
 }

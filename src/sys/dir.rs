@@ -2,6 +2,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -228,6 +229,15 @@ impl Dir {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// When what has that name last changed, and its length in bytes. Follows no link, opens nothing.
+    pub fn modified(&self, name: &str) -> Result<(SystemTime, u64), SysError> {
+        let stat = rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| SysError::io("examine", self.shown(name), errno))?;
+        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let since = Duration::new(u64::try_from(stat.st_mtime).unwrap_or(0), nanos);
+        Ok((SystemTime::UNIX_EPOCH + since, u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
     /// Whether anything of that name is there, of whatever kind.

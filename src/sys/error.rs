@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("it is a symbolic link; replace it by a real file or folder of your own")]
     Symlink,
     /// Something other than a regular file: FIFO, socket, device or folder.
-    #[error("it is a {0}, not a regular file; remove it")]
+    #[error("it is a {0}, not a regular file; remove it, or name another file")]
     NotRegular(&'static str),
     /// Not a folder.
     #[error("it is not a folder; move it away")]
@@ -66,6 +66,14 @@ pub enum Refusal {
     /// The name leads to another file than the one that was written under it.
     #[error("somebody exchanged it while it was being written; remove it and look who may write to its folder")]
     Exchanged,
+    /// On a file system that is mounted noexec.
+    #[error(
+        "its file system is mounted noexec, so no new version could be started from there; `mount -o remount,exec` it, or move the program"
+    )]
+    NoExec,
+    /// In a place that a package manager looks after.
+    #[error("{0} looks after this place, and would undo what others change there")]
+    PackageManaged(&'static str),
     /// A name that is empty, `.`, `..`, or holds `/` or NUL.
     #[error("its name is not a plain file name")]
     BadName,

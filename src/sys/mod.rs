@@ -24,6 +24,7 @@ mod notify;
 mod open;
 mod operator;
 mod pipe;
+mod place;
 mod process;
 
 pub use channel::{Channel, Message, set_stdin};
@@ -38,6 +39,7 @@ pub use notify::notify_service_manager;
 pub use open::CheckedFile;
 pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
+pub use place::{Place, Process, container_hint, file_capabilities, file_owner, set_file_capabilities};
 pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, end_myself_after, forbid_dumping, kill_marked,
     kill_strays, own_program, reap, run_bounded,

@@ -4,6 +4,7 @@
 //! been checked; nothing further down re-checks it. All of them are plain ASCII without `/`, which
 //! is what makes the signature contexts of [`crate::crypto`] injective and file names safe.
 
+mod channel;
 mod digest;
 mod format;
 mod limit;
@@ -11,7 +12,9 @@ mod name;
 mod release_id;
 mod target;
 mod version;
+mod weekly;
 
+pub use channel::{Channel, ChannelError};
 pub use digest::{DigestError, KeyId, Sha256Digest};
 pub use format::ArchiveFormat;
 pub use limit::{ByteLimit, LimitError};
@@ -19,3 +22,4 @@ pub use name::{NameError, NodeName, Product};
 pub use release_id::ReleaseId;
 pub use target::{Target, TargetError};
 pub use version::{Version, VersionError};
+pub use weekly::{WeeklyError, WeeklyWindow};

@@ -113,6 +113,20 @@ pub enum UpgradeError {
     /// A file or folder could not be used.
     #[error(transparent)]
     Sys(#[from] SysError),
+    /// Too little room for the archive and the version.
+    #[error(
+        "{} has {free} bytes free, and the download needs {needed}; nothing was downloaded. \
+         Make room there (`cache prune`, where the cache is on the same file system), and ask again",
+        folder.display()
+    )]
+    NoSpace {
+        /// Where.
+        folder: std::path::PathBuf,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What there is, in bytes.
+        free: u64,
+    },
     /// A task of this process ended early.
     #[error("the upgrade was cut short: {0}. What runs is untouched; try again, and look into the log")]
     CutShort(#[from] tokio::task::JoinError),
@@ -139,7 +153,7 @@ impl UpgradeError {
             Self::Install(InstallError::Unsupported { .. }) => "unsupported",
             Self::Install(_) => "install",
             Self::Ledger(_) => "ledger",
-            Self::Sys(_) => "storage",
+            Self::Sys(_) | Self::NoSpace { .. } => "storage",
             Self::CutShort(_) => "cut-short",
         }
     }
@@ -198,7 +212,7 @@ impl UpgradeError {
         match self {
             Self::Archive { .. } => !self.is_verification(),
             Self::Install(error) => !matches!(error, InstallError::Unsupported { .. } | InstallError::Busy(_)),
-            Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } => true,
             Self::Fetch(error) => error.kind() == "write",
             _ => false,
         }

@@ -9,15 +9,18 @@
 mod describe;
 mod engine;
 mod error;
+mod facts;
 mod offer;
 mod probe;
 mod run;
+mod space;
 mod stage;
 mod verdicts;
 
 pub use describe::SelfDescription;
 pub use engine::{CacheAnswer, Engine, Observer, Step};
 pub use error::UpgradeError;
+pub use facts::HostGate;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
 pub use verdicts::{close_orphans, import_verdicts};

@@ -15,7 +15,7 @@ use crate::fetch::{Freshness, Listing};
 use crate::install::{Installed, Purpose, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
-use crate::rollout::{self, Decision, Direction, Gate, Plan, Question, Request};
+use crate::rollout::{self, Decision, Direction, Gate, Plan, Request};
 use crate::types::{NodeName, Version};
 
 /// What is to be done.
@@ -115,21 +115,8 @@ impl Engine {
 
     /// What policy makes of an offer.
     fn judge(&self, offer: &Offer, request: Option<&Request>, now: Timestamp) -> Result<Found, UpgradeError> {
-        let available = offer.available(self);
-        let policy = self.install.policy()?;
-        let question = Question {
-            now,
-            running: &self.running.version,
-            available: &available,
-            vetoes: &self.ledger.active_vetoes(now)?,
-            pin: policy.pin.as_ref(),
-            pause: policy.pause.as_ref(),
-            first_seen: &self.ledger.first_seen_all(available.iter().map(|available| &available.version), now)?,
-            window: self.settings.rollout.window,
-            position: policy.position.as_bytes(),
-            request,
-        };
-        Ok(match rollout::decide(&question) {
+        let facts = self.facts(offer, now)?;
+        Ok(match rollout::decide(&facts.question(self, request)) {
             Decision::UpToDate => Found::UpToDate,
             Decision::Waiting { version, until, because } => {
                 Found::Waiting { version, until, because: Wait::Gate(because) }
@@ -140,7 +127,7 @@ impl Engine {
     }
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
-    fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
+    pub(super) fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
         if let Some(lease) = self.install.lease_of_sibling(&self.node) {
             let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
             return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
@@ -191,14 +178,7 @@ impl Engine {
             Some(trial) => Offer::again(self, trial, freshness, now, observer).await?,
             None => Offer::ask(self, bundle.as_deref(), freshness, now, observer).await?,
         };
-        let (found, trial) = match self.judge(&offer, request.as_ref(), now) {
-            // Withdrawn, or against policy by now: that must not keep the node from what else there is.
-            Err(UpgradeError::Refused(_)) | Ok(Found::UpToDate) if trial.is_some() => {
-                (self.judge(&offer, None, now)?, None)
-            }
-            found => (found?, trial),
-        };
-        let plan = match found {
+        let plan = match self.judge(&offer, request.as_ref(), now)? {
             Found::Plan(plan) => plan,
             Found::Waiting { version, because: Wait::SiblingTries(by), .. }
                 if freshness == Freshness::Unconditional =>
@@ -310,6 +290,7 @@ impl Engine {
             return Ok(Done::Nothing(Found::UpToDate));
         }
         self.install.open_version(&candidate)?;
+        self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
         let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::engine::{CacheAnswer, Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::Offer;
+use super::space::require_space;
 use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
@@ -151,6 +152,7 @@ async fn download(
     turn: Option<&DownloadTurnSlot>,
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
+    require_space(engine, &chosen.archive)?;
     let mut failed: Option<UpgradeError> = None;
     for place in source.places(&chosen.archive) {
         match download_at(engine, source, &place, id, chosen, turn, observer).await {
@@ -265,6 +267,7 @@ async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed
             let dir = engine.install.make_version_dir(&installed)?;
             staged.publish_into(dir.as_dir(), engine.install.program())?;
         }
+        engine.install.carry_capabilities(&installed)?;
         Ok(installed)
     })
     .await

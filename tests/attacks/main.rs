@@ -12,6 +12,7 @@ mod http_server;
 mod a12_listing;
 mod a12_token;
 mod a_cache;
+mod a_prune;
 mod a_turn;
 mod archive_fixtures;
 mod b1_pages;

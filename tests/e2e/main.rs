@@ -8,6 +8,7 @@ mod http_server;
 mod support;
 
 mod candidates;
+mod environment;
 mod operators;
 mod refusals;
 mod sources;

@@ -1,0 +1,207 @@
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::decision::{Gate, Refusal};
+use super::delay::delay;
+use super::question::{Pause, Question, Veto};
+use crate::types::{Channel, Version, WeeklyWindow};
+
+/// A gate, seen from one version that a node might go to by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Which.
+    pub gate: Gate,
+    /// Whether it lets the version pass.
+    pub open: bool,
+    /// What that follows from.
+    pub inputs: Inputs,
+    /// When time alone changes it next; `None`: never, or when somebody acts.
+    pub changes: Option<Timestamp>,
+}
+
+/// What a gate looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "kebab-case")]
+pub enum Inputs {
+    /// [`Gate::Channel`].
+    Channel {
+        /// What runs.
+        running: Version,
+        /// Whether the version is newer.
+        newer: bool,
+        /// Whether it is a pre-release.
+        prerelease: bool,
+        /// What the node follows.
+        channel: Channel,
+    },
+    /// [`Gate::Pin`].
+    Pin {
+        /// The only version that is allowed.
+        to: Option<Version>,
+    },
+    /// [`Gate::Veto`].
+    Veto {
+        /// The veto that holds.
+        veto: Option<Veto>,
+    },
+    /// [`Gate::Pause`].
+    Pause {
+        /// The pause that holds.
+        pause: Option<Pause>,
+    },
+    /// [`Gate::Delay`].
+    Delay {
+        /// When this node first saw the version.
+        first_seen: Timestamp,
+        /// Over how long a release spreads.
+        window: SignedDuration,
+        /// This install's part of it, for this version.
+        delay: SignedDuration,
+    },
+    /// [`Gate::Window`].
+    Window {
+        /// The maintenance windows; none: at any time.
+        windows: Vec<WeeklyWindow>,
+        /// Whose clock on the wall they mean.
+        time_zone: String,
+    },
+}
+
+/// Why a node goes to a version, or does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// What runs.
+    pub running: Version,
+    /// The version in question; `None`: the source offers nothing newer for this node.
+    pub version: Option<Version>,
+    /// Every gate, in the order in which they are asked; none without a version.
+    pub gates: Vec<GateReport>,
+    /// The other versions on which this node has a veto.
+    pub vetoes: Vec<Veto>,
+}
+
+impl Why {
+    /// Explains `version`, or what the node would go to by itself. An error when the source does not
+    /// offer it.
+    pub fn of(question: &Question<'_>, version: Option<&Version>) -> Result<Self, Refusal> {
+        let version = match version {
+            Some(version) if question.offers(version) => Some(version.clone()),
+            Some(version) => return Err(question.not_offered(version)),
+            None => match question.candidate() {
+                Ok(candidate) => candidate.map(|(version, _)| version.clone()),
+                Err(Refusal::Pinned { version, .. }) => Some(version),
+                Err(refusal) => return Err(refusal),
+            },
+        };
+        let holds = |veto: &&Veto| veto.until.is_none_or(|until| question.now < until);
+        let vetoes = question.vetoes.iter().filter(holds).filter(|veto| Some(&veto.version) != version.as_ref());
+        Ok(Self {
+            running: question.running.clone(),
+            gates: version.as_ref().map_or_else(Vec::new, |version| gates(question, version)),
+            vetoes: vetoes.cloned().collect(),
+            version,
+        })
+    }
+
+    /// The first gate that is shut: what the node waits for, or what somebody has to change.
+    #[must_use]
+    pub fn shut(&self) -> Option<&GateReport> {
+        self.gates.iter().find(|report| !report.open)
+    }
+}
+
+/// Every gate before `version` for a node that nobody forces, in the order in which they are asked.
+/// The first one that is shut is what [`super::decide`] answers with.
+#[must_use]
+pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
+    let shut_until = |until: Option<Option<Timestamp>>| (until.is_none(), until.flatten());
+    let report = |inputs: Inputs, (open, changes)| GateReport { gate: inputs.gate(), open, inputs, changes };
+
+    let newer = version > question.running;
+    let listed = question.available.iter().filter(|release| release.version == *version);
+    let prerelease = version.is_prerelease() || listed.clone().all(super::Available::is_prerelease);
+    let pinned_to_it = question.pin == Some(version);
+    let in_channel = newer && (pinned_to_it || question.channel.admits(prerelease));
+    let channel = Inputs::Channel { running: question.running.clone(), newer, prerelease, channel: question.channel };
+
+    let veto = question.veto(version).cloned();
+    let vetoed = veto.as_ref().map(|veto| veto.until);
+    let pause = question.pause().cloned();
+    let paused = pause.as_ref().map(|pause| pause.until);
+
+    let first_seen = question.first_seen.get(version).copied().unwrap_or(question.now);
+    let signed = |span| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    let due = question.due(version);
+    let maintenance = question.maintenance;
+    let opening = maintenance.next_opening(question.now);
+
+    vec![
+        report(channel, (in_channel, None)),
+        report(Inputs::Pin { to: question.pin.cloned() }, (question.pin.is_none() || pinned_to_it, None)),
+        report(Inputs::Veto { veto }, shut_until(vetoed)),
+        report(Inputs::Pause { pause }, shut_until(paused)),
+        report(
+            Inputs::Delay {
+                first_seen,
+                window: signed(question.window),
+                delay: signed(delay(question.position, version, question.window)),
+            },
+            (due.is_none(), due),
+        ),
+        report(
+            Inputs::Window {
+                windows: maintenance.windows.to_vec(),
+                time_zone: maintenance.zone.iana_name().unwrap_or("UTC").to_owned(),
+            },
+            (opening.is_none(), opening.or_else(|| maintenance.next_change(question.now))),
+        ),
+    ]
+}
+
+impl Inputs {
+    fn gate(&self) -> Gate {
+        match self {
+            Self::Channel { .. } => Gate::Channel,
+            Self::Pin { .. } => Gate::Pin,
+            Self::Veto { .. } => Gate::Veto,
+            Self::Pause { .. } => Gate::Pause,
+            Self::Delay { .. } => Gate::Delay,
+            Self::Window { .. } => Gate::Window,
+        }
+    }
+}
+
+/// In words, as `why` shows them.
+impl fmt::Display for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel { running, newer, prerelease, channel } => {
+                let age = if *newer { "newer than" } else { "not newer than" };
+                let kind = if *prerelease { "a pre-release" } else { "a stable release" };
+                write!(f, "{kind}, {age} {running}, which runs; this node follows {channel}")
+            }
+            Self::Pin { to: None } => f.write_str("not pinned"),
+            Self::Pin { to: Some(to) } => write!(f, "pinned to {to}; `unpin` lifts that"),
+            Self::Veto { veto: None } => f.write_str("not vetoed by this node"),
+            Self::Veto { veto: Some(veto) } => {
+                write!(f, "vetoed ({}); `unveto {}` lifts that", veto.reason, veto.version)
+            }
+            Self::Pause { pause: None } => f.write_str("not paused"),
+            Self::Pause { pause: Some(_) } => f.write_str("paused; `resume` ends that"),
+            Self::Delay { window, .. } if window.is_zero() => f.write_str("releases are not spread over time"),
+            Self::Delay { first_seen, window, delay } => {
+                // To the second: the rest of a fraction tells nobody anything.
+                let (delay, window) =
+                    (SignedDuration::from_secs(delay.as_secs()), SignedDuration::from_secs(window.as_secs()));
+                write!(f, "first seen {first_seen:.0}; this install goes {delay:#} later, of {window:#}")
+            }
+            Self::Window { windows, .. } if windows.is_empty() => f.write_str("at any time of the week"),
+            Self::Window { windows, time_zone } => {
+                let windows: Vec<_> = windows.iter().map(ToString::to_string).collect();
+                write!(f, "{} ({time_zone})", windows.join("; "))
+            }
+        }
+    }
+}
