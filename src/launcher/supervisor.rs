@@ -41,6 +41,8 @@ pub(super) struct Restart {
 /// A worker that was ready for so long has not failed at its start.
 const STEADY: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Later than this, a launcher was not just busy.
+const SUSPENDED: Duration = Duration::from_secs(1);
 
 /// Runs a node until it is told to stop. Call it before any thread is started.
 pub fn run(setup: Setup) -> Result<(), LauncherError> {
@@ -128,7 +130,11 @@ impl Supervisor {
 
     fn run(&mut self) -> Result<(), LauncherError> {
         loop {
-            self.meet_deadlines();
+            // Sampled before listening: who was silent until then, and has nothing queued, is silent.
+            let listened = Moment::now();
+            self.note_exits();
+            self.hear_workers();
+            self.meet_deadlines(listened);
             if self.stopping && self.active.is_none() && self.candidate.is_none() && self.leaving.is_empty() {
                 tracing::info!(event = "node_stopped");
                 return Ok(());
@@ -143,12 +149,10 @@ impl Supervisor {
                     Arrived::Child => {}
                 }
             }
-            self.note_exits();
-            self.hear_workers();
         }
     }
 
-    fn wait(&self) -> Result<(), LauncherError> {
+    fn wait(&mut self) -> Result<(), LauncherError> {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         for worker in self.workers() {
             if worker.connected {
@@ -159,7 +163,24 @@ impl Supervisor {
         let now = Moment::now();
         let patience = self.deadlines().map(|deadline| now.until(deadline)).min().unwrap_or(Duration::from_mins(10));
         // One millisecond more, so that a deadline has passed when it is looked at.
-        Ok(wait_readable(&fds, patience + Duration::from_millis(1))?)
+        let patience = patience + Duration::from_millis(1);
+        wait_readable(&fds, patience)?;
+        let late = now.after(patience).until(Moment::now());
+        if late >= SUSPENDED {
+            self.forgive(late);
+        }
+        Ok(())
+    }
+
+    /// This process was stopped, or the host was, for so long. Nobody else had to be on time meanwhile.
+    fn forgive(&mut self, late: Duration) {
+        tracing::warn!(event = "launcher_was_suspended", seconds = late.as_secs());
+        for worker in self.workers_mut() {
+            worker.heard = worker.heard.after(late);
+        }
+        if let Some((_, deadline)) = &mut self.candidate {
+            *deadline = deadline.after(late);
+        }
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
@@ -302,8 +323,7 @@ impl Supervisor {
         Ok(worker)
     }
 
-    fn meet_deadlines(&mut self) {
-        let now = Moment::now();
+    fn meet_deadlines(&mut self, now: Moment) {
         if self.restart.due.is_some_and(|due| due <= now) && self.active.is_none() && !self.stopping {
             self.start_running();
         }
