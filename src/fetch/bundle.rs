@@ -65,7 +65,7 @@ impl Bundle {
         for skipped in &listing.skipped {
             let tag = &skipped.tag;
             tracing::info!(
-                event = "listing.release_skipped",
+                event = "listing_release_skipped",
                 tag,
                 "leaving out the release \"{tag}\": {}",
                 skipped.reason

@@ -161,7 +161,7 @@ impl GitHubReleases {
             let more = pages.add(&body, || shown(&url))?;
             let Some(next) = related(&head, "next") else { break };
             if !more || page == PAGES {
-                tracing::info!(event = "listing.pages_left_out", source = %self, read = page, "older releases are left out");
+                tracing::info!(event = "listing_pages_left_out", source = %self, read = page, "older releases are left out");
                 break;
             }
             let refuse = |refusal| FetchError::Address { url: shown(&url), refusal };

@@ -156,7 +156,7 @@ impl Http {
             }
             .map_err(write)?;
             tracing::info!(
-                event = "fetch.retry",
+                event = "fetch_retry",
                 kind = error.kind(),
                 attempt,
                 kept = body.length(),

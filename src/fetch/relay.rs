@@ -96,7 +96,7 @@ impl Relay {
     pub(super) fn say_skipped(&self, listing: &Listing) {
         let mut memory = self.memory();
         for Skipped { tag, reason } in listing.skipped.iter().filter(|skipped| !memory.said.contains(skipped)) {
-            tracing::info!(event = "listing.release_skipped", tag, "leaving out the release \"{tag}\": {reason}");
+            tracing::info!(event = "listing_release_skipped", tag, "leaving out the release \"{tag}\": {reason}");
         }
         memory.said.clone_from(&listing.skipped);
     }
@@ -141,13 +141,13 @@ async fn take_turn(shared: &Shared, settings: &HttpSettings) -> Option<Lock> {
             Ok(None) if Instant::now() < deadline => sleep(TURN_POLL).await,
             Ok(None) => {
                 tracing::warn!(
-                    event = "listing.turn_gave_up",
+                    event = "listing_turn_gave_up",
                     "another process has been fetching the release listing for too long; fetching it beside it"
                 );
                 return None;
             }
             Err(error) => {
-                tracing::warn!(event = "listing.turn_failed", "{error}; fetching the release listing without a turn");
+                tracing::warn!(event = "listing_turn_failed", "{error}; fetching the release listing without a turn");
                 return None;
             }
         }

@@ -96,12 +96,12 @@ impl Shared {
     /// Removes the copy, whatever it is.
     pub(super) fn discard(&self, reason: &Unusable) {
         tracing::warn!(
-            event = "listing.shared_discarded",
+            event = "listing_shared_discarded",
             file = %self.file(),
             "the shared release listing is of no use and is fetched anew: {reason}"
         );
         if let Err(error) = self.dir.remove_tree(&self.file()) {
-            tracing::warn!(event = "listing.shared_stuck", "{error}; siblings cannot share listings until it is gone");
+            tracing::warn!(event = "listing_shared_stuck", "{error}; siblings cannot share listings until it is gone");
         }
     }
 
@@ -119,9 +119,9 @@ impl Shared {
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(event = "listing.not_shared", "{error}; siblings fetch the release listing themselves");
+                tracing::warn!(event = "listing_not_shared", "{error}; siblings fetch the release listing themselves");
             }
-            Err(error) => tracing::warn!(event = "listing.not_shared", "cannot describe the release listing: {error}"),
+            Err(error) => tracing::warn!(event = "listing_not_shared", "cannot describe the release listing: {error}"),
         }
     }
 }

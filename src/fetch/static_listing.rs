@@ -118,12 +118,12 @@ impl StaticListing {
             if error.is_ours() {
                 break;
             }
-            tracing::warn!(event = "listing.mirror_asked", mirror = %mirror, "{error}; asking a mirror for the listing");
+            tracing::warn!(event = "listing_mirror_asked", mirror = %mirror, "{error}; asking a mirror for the listing");
             let Some(url) = mirror.of(own, own) else { continue };
             match self.fetch(index + 1, own, &url, None, now).await {
                 Ok(listing) => outcome = Ok(listing),
                 // The first error is the one that matters: its server should have answered.
-                Err(error) => tracing::warn!(event = "listing.mirror_failed", mirror = %mirror, "{error}"),
+                Err(error) => tracing::warn!(event = "listing_mirror_failed", mirror = %mirror, "{error}"),
             }
         }
         outcome

@@ -93,7 +93,7 @@ fn set_aside(dir: &Dir, why: Corruption, now: Timestamp) -> Result<PathBuf, Ledg
     dir.sync()?;
     let path = dir.path().join(name);
     tracing::error!(
-        event = "ledger.set_aside",
+        event = "ledger_set_aside",
         moved_to = %path.display(),
         reason = %why,
         "the node's ledger {why}: moved it aside and began a new one; history and vetoes start empty"
