@@ -196,7 +196,7 @@ fn what_a_candidate_left_behind_is_killed_with_it() {
 
 #[test]
 fn a_candidate_that_is_killed_again_and_again_is_out_of_tries() {
-    offered("killed 300").says("rolled-back", &["exited: ", "signal 9"]).and_the_node_goes_on();
+    offered("killed 300").says("rolled-back", &["tries-exhausted: ", "signal 9"]).and_the_node_goes_on();
 }
 
 #[test]
