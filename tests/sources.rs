@@ -311,12 +311,12 @@ fn an_operator_names_a_bundle_at_the_command_line() {
             .unwrap()
     };
     let name = bundle.file_name().unwrap().to_str().unwrap();
-    let checked = run(&["upgrade", "--from", name, "check"]);
+    let checked = run(&["upgrade", "--from", name, "--version", "1.0.0", "--allow-downgrade", "check"]);
     let text = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert_eq!(checked.status.code(), Some(100), "{text}");
     assert!(text.contains("1.0.0"), "{text}");
     // What is in it is no signature of anybody.
-    let refused = run(&["upgrade", "--from", name]);
+    let refused = run(&["upgrade", "--from", name, "--version", "1.0.0", "--allow-downgrade"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(4), "{text}");
     let missing = run(&["upgrade", "--from", "nothing.tar"]);

@@ -98,4 +98,8 @@ fn a_build_comes_with_digests_and_a_manifest_and_never_replaces_another() {
     build(&args, dir.path()).refused(2, "exists already");
     assert!(out.join("mark").exists());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+
+    // Other tests run the program where it was built, as the package's own version.
+    let own = ["--version", env!("CARGO_PKG_VERSION"), "--out", "own", "--profile", "dev", "--allow-dirty"];
+    build(&own, dir.path()).ok();
 }

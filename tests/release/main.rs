@@ -29,7 +29,16 @@ struct Run {
 
 impl Run {
     fn of(command: &mut Command) -> Self {
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        let Output { status, stdout, stderr } = loop {
+            match command.stdin(Stdio::null()).output() {
+                // A script just copied is busy while a child of another test, between its fork and
+                // its exec, still holds the handle through which it was written.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                ran => break ran.unwrap(),
+            }
+        };
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Self { code: status.code().expect("not killed"), out: text(&stdout), err: text(&stderr) }
     }

@@ -48,7 +48,8 @@ fn built() -> &'static Path {
                 build(target, profile, &["--bin", "exuvia"], version);
                 install(&profile.join("exuvia"), &out.join(version).join("exuvia"));
             }
-            build(target, profile, &["--example", "bad-node"], "0.0.0");
+            // Ends with the package's own version: other tests run the program where it was built.
+            build(target, profile, &["--bin", "exuvia", "--example", "bad-node"], env!("CARGO_PKG_VERSION"));
             install(&profile.join("examples/bad-node"), &out.join("bad-node"));
             fs::write(&stamp, now).unwrap();
         }
