@@ -226,8 +226,7 @@ fn each_kill_of_the_launcher_spends_a_try_and_a_stop_none_and_then_the_verdict_f
         assert!(record(&host, &node)["verdicts"].as_array().unwrap().is_empty(), "a kill is no verdict");
     }
     node.start();
-    node.wait_until_it_serves();
-    assert_eq!(verdict(&host, &node)["reason"], "tries-exhausted");
+    wait_for(|| node.log(), || (verdict(&host, &node)["reason"] == "tries-exhausted").then_some(()));
     assert_vetoed(&host, &node);
 }
 

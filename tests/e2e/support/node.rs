@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -129,6 +129,11 @@ impl Node {
         let mut launcher = self.launcher.take().expect("the node runs");
         launcher.kill().unwrap();
         launcher.wait().unwrap();
+        // Its worker notices, and leaves: what answers after the next start is the next start's.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.serves() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until the launcher ends by itself.
