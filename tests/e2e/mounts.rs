@@ -10,7 +10,7 @@ use crate::support::{Host, wait_for};
 /// As a process that was started before its folder was mounted otherwise: the program is executed
 /// through a handle of before.
 fn run_from_before(host: &Host, config: &Path, verb: &str, then: &str) -> (i32, String) {
-    let script = format!("exec 3<\"$0\"; {then}; exec /proc/self/fd/3 --config \"$1\" --json {verb} 3<&-");
+    let script = format!("exec 3<\"$0\"; {then}; exec /proc/self/fd/3 --config \"$1\" --json {verb}");
     let output = Command::new("bash").args(["-c", &script]).arg(host.binary()).arg(config).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
@@ -85,17 +85,12 @@ fn l5_an_install_that_becomes_read_only_while_it_runs_changes_nothing_and_goes_o
 fn l5_an_install_that_becomes_noexec_blames_the_host_and_not_the_release() {
     let name = "mounts::l5_an_install_that_becomes_noexec_blames_the_host_and_not_the_release";
     with_mounts_of_its_own(name, || {
-        let mut host = Host::new();
+        let host = Host::new();
         let bin = host.path("bin");
         mount_over_itself(&bin, "exec");
-        let mut node = host.start_quiet("one");
-        // Processes that run stay, and the command line, which would be executed anew, cannot be: the
-        // node itself meets the release at its next look.
-        node.stop();
-        host.set("poll.interval", "\"500ms\"");
-        let mut node = host.node("one");
-        node.start();
-        node.wait_until_it_serves();
+        // Processes that run stay. The command line would be executed anew, and cannot be: the node itself
+        // meets the release at its next look.
+        let node = host.start("one");
         remount(&bin, "noexec");
         host.releases().publish("1.1.0");
         wait_for(
@@ -115,8 +110,7 @@ fn l5_an_install_that_becomes_noexec_blames_the_host_and_not_the_release() {
 fn l5_doctor_names_a_noexec_install() {
     with_mounts_of_its_own("mounts::l5_doctor_names_a_noexec_install", || {
         let host = Host::new();
-        let node = host.node("one");
-        drop(node);
+        host.node("one");
         let bin = host.path("bin");
         let mount = format!("mount --bind {0} {0} && mount -o remount,bind,noexec {0}", bin.display());
         let (code, said) = run_from_before(&host, &host.path("one.toml"), "doctor", &mount);
