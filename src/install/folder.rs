@@ -351,6 +351,20 @@ impl Install {
         self.refuse_to_replace_another_than(&self.state()?.committed)
     }
 
+    /// The same as a question, for whoever only looks: it makes nothing, and takes no lock. Where no node
+    /// ever started, nothing was replaced.
+    pub fn is_replaced(committed: &Path) -> Result<bool, InstallError> {
+        let (folder, name) = parts(committed)?;
+        let home = Dir::open(folder)?;
+        let dir = match home.existing_private_subdir(Self::FOLDER, Loose::RefuseWritable) {
+            Err(error) if error.is_not_found() => return Ok(false),
+            outcome => outcome?,
+        };
+        let Some(state) = record::read::<State>(&dir, STATE)? else { return Ok(false) };
+        let found = Binary::open(&home, name)?.digest();
+        Ok(state.committed.digest != found && state.next.is_none_or(|next| next.digest != found))
+    }
+
     /// As [`Self::refuse_if_replaced`], for who holds the lock.
     pub(super) fn refuse_to_replace_another_than(&self, committed: &Installed) -> Result<(), InstallError> {
         let found = Binary::open(&self.home, &self.committed)?.digest();

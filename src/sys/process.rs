@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -182,10 +183,16 @@ pub fn own_program() -> Result<(File, PathBuf), SysError> {
     let path = fs::read_link(LINK).map_err(|error| SysError::io("read", LINK, error))?;
     // The kernel marks a file that was replaced since: the path before the mark is the one that counts.
     let path = match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
-        Some(before) => PathBuf::from(before),
-        None => path,
+        Some(before) if !names(&path, &file) => PathBuf::from(before),
+        _ => path,
     };
     Ok((file, path))
+}
+
+/// Whether the path leads to this very file.
+fn names(path: &Path, file: &File) -> bool {
+    let place = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    fs::metadata(path).map(place).ok().is_some_and(|there| file.metadata().map(place).ok() == Some(there))
 }
 
 /// A file just written is "busy" for as long as some other thread's child, between its fork and its
@@ -392,7 +399,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     /// A copy of `true`, and a handle on it that may be written to.
-    fn program(dir: &std::path::Path) -> (PathBuf, File) {
+    fn program(dir: &Path) -> (PathBuf, File) {
         let path = dir.join("program");
         fs::copy("/bin/true", &path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -400,7 +407,7 @@ mod tests {
         (path, writer)
     }
 
-    fn run(path: &std::path::Path) -> io::Result<Ran> {
+    fn run(path: &Path) -> io::Result<Ran> {
         let handle = File::open(path)?;
         let program = Program { handle: &handle, name: OsStr::new("program"), args: &[], env: &[], hidden_env: &[] };
         run_bounded(&program, Duration::from_secs(10), 1024)
