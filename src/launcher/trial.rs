@@ -120,7 +120,7 @@ impl Supervisor {
         };
         // Only under the lease: while this node prepared, a sibling may have tried it to the end.
         if !asked_for && let Some(by) = self.failed_at_sibling(&candidate.version) {
-            self.install.release_lease(epoch).ok();
+            self.give_up_lease(epoch);
             return Err(TryReply::Wait { id, by, seconds: 1 });
         }
         let before = self.record.trial.take();
@@ -136,7 +136,7 @@ impl Supervisor {
         });
         if !self.save() {
             self.record.trial = before;
-            self.install.release_lease(epoch).ok();
+            self.give_up_lease(epoch);
             return Err(refused("the node's record cannot be written; nothing was started".to_owned()));
         }
         Ok((candidate, binary))
@@ -311,7 +311,7 @@ impl Supervisor {
             tracing::error!(event = "commit_not_noted", %error, "tries again");
             self.save_later();
         }
-        install.release_lease(epoch).ok();
+        self.give_up_lease(epoch);
         self.active = self.candidate.take().map(|(worker, _)| worker);
         tracing::info!(event = "upgrade_committed", version = %trial.candidate.version);
         self.tell_verdict();
