@@ -18,8 +18,8 @@ pub(super) fn attempt_of(trial: &str) -> Option<AttemptId> {
     trial.split_once('-')?.0.parse().ok()
 }
 
-/// Takes over what the launcher found out, each verdict once, and closes attempts that a worker
-/// which is no more left open. Called at a worker's start and after each verdict.
+/// Takes over what the launcher found out, each verdict once. Called at a worker's start, after each
+/// verdict, and before each decision.
 pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
     for verdict in &record.verdicts {
         let reason = format!("{}: {}", verdict.reason, verdict.detail);
@@ -55,6 +55,7 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
 
 /// Keeps or lifts the pin of a downgrade or rollback that is over: also of one that a kill ended between
 /// the pin and the trial. Otherwise the node would stay pinned to a version that it does not run.
+/// The caller works on none.
 pub fn settle_pin(engine: &Engine, record: &NodeRecord) -> Result<(), InstallError> {
     if record.trial.is_none() && engine.install.policy()?.awaits_trial_of(&engine.node) {
         engine.install.change_policy(|policy| policy.settle_pin_for_trial(&engine.node, &record.running.version))?;
@@ -62,7 +63,7 @@ pub fn settle_pin(engine: &Engine, record: &NodeRecord) -> Result<(), InstallErr
     Ok(())
 }
 
-/// Closes attempts that no process works on any more.
+/// Closes attempts that no process works on any more. The caller works on none.
 pub fn close_orphans(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
     let under_way = record.trial.as_ref().and_then(|trial| attempt_of(&trial.id));
     for attempt in engine.ledger.open_attempts()? {
