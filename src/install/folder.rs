@@ -79,7 +79,13 @@ impl Install {
     /// Opens (and at first makes) the folder beside the binary at `committed`.
     pub fn open(committed: &Path, product: &Product) -> Result<Self, InstallError> {
         let (folder, name) = parts(committed)?;
-        let unsupported = |source| InstallError::Unsupported { folder: folder.to_owned(), source };
+        // A full disk or a lack of handles passes: it must not turn a node into one that only tells.
+        let unsupported = |source: SysError| {
+            if source.is_passing() {
+                return InstallError::Sys(source);
+            }
+            InstallError::Unsupported { folder: folder.to_owned(), source }
+        };
         if let Some(manager) = package_manager(folder) {
             return Err(unsupported(SysError::refused(folder, Refusal::PackageManaged(manager))));
         }
@@ -244,6 +250,7 @@ impl Install {
             }
             Err(error) => return Err(error),
         };
+        let unchanged = found.clone();
         let by_operator = state.origin == Origin::Operator;
         let (mut record, adopted) = match found {
             Some(record) if !(by_operator && record.install_epoch < state.since) => (record, Adopted::AsRecorded),
@@ -262,7 +269,10 @@ impl Install {
         if self.detached.is_none() {
             self.keep_committed(&state.committed)?;
         }
-        self.write_node(node, &record)?;
+        // What is on disk already needs no room: a node that ran before starts on a full disk, too.
+        if unchanged.as_ref() != Some(&record) {
+            self.write_node(node, &record)?;
+        }
         Ok((record, adopted))
     }
 

@@ -27,7 +27,7 @@ mod record;
 mod tests;
 
 pub use binary::{Binary, Installed};
-pub use commit::CommitError;
+pub use commit::{CommitError, Committed};
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};

@@ -243,7 +243,9 @@ fn l5_what_an_operator_installed_meanwhile_is_not_replaced_by_a_commit() {
     let epoch = site.lease("a", &candidate, SPAN).unwrap();
     site.install.refuse_if_replaced().unwrap();
     put(&site.committed(), &bytes("2.0.0"));
-    for refused in [site.install.refuse_if_replaced(), site.install.commit(&candidate, epoch).map_err(of_commit)] {
+    for refused in
+        [site.install.refuse_if_replaced(), site.install.commit(&candidate, epoch).map(drop).map_err(of_commit)]
+    {
         assert!(matches!(refused, Err(InstallError::Replaced(path)) if path == site.committed()));
     }
     assert_eq!(fs::read(site.committed()).unwrap(), bytes("2.0.0"));

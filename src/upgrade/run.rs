@@ -252,11 +252,11 @@ impl Engine {
         self.ledger.event(attempt, "trial-asked", &request.id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
-            self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
+            self.install.change_policy(|policy| policy.pin_for_trial(version.clone(), self.node.clone()))?;
         }
         let reply = launcher.ask(request).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
-            self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
+            self.install.change_policy(|policy| policy.settle_pin_for_trial(&self.node, &self.running.version))?;
         }
         match reply {
             TryReply::Accepted { .. } => Ok(Done::OnTrial { attempt, candidate }),

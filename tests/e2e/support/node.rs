@@ -138,10 +138,27 @@ impl Node {
     /// Starts it as a service manager does: the committed binary, whatever that is by now.
     pub fn start(&mut self) {
         assert!(self.launcher.is_none(), "node {} runs", self.name);
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = self.command();
-        command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg("run").stdin(Stdio::null()).stdout(self.log_file()).stderr(self.log_file());
         self.launcher = Some(spawn(&mut command));
+    }
+
+    /// What [`Self::start`] starts, for those who start it themselves. Its output belongs into
+    /// [`Self::log_file`].
+    pub fn run_command(&self) -> Command {
+        self.verb_command(&["run"])
+    }
+
+    /// What [`Self::cli`] runs.
+    pub fn verb_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(args);
+        command
+    }
+
+    /// The file that launchers and workers write to, opened at its end.
+    pub fn log_file(&self) -> File {
+        File::options().create(true).append(true).open(self.log_path()).unwrap()
     }
 
     /// Waits until the node answers over HTTP that it is ready.
