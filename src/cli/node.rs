@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
-use super::session::{committed, data, for_node, settings};
+use super::session::{committed, configuration, data, follow_log_settings, for_node, settings};
 use crate::config::Strictness;
 use crate::console::say_json;
 use crate::launcher::{self, PROTOCOL, Setup};
@@ -25,8 +25,11 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         committed,
         data: data(&settings)?,
         listen: settings.listen,
+        job_listen: settings.job.listen.clone(),
         trial: settings.trial.clone(),
         options: cli.options(),
+        configuration: configuration(app, cli)?,
+        apply: follow_log_settings,
     };
     launcher::run(setup)?;
     Ok(ExitCode::SUCCESS)
@@ -44,6 +47,7 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         version: app.version()?,
         target: Target::of_this_build(),
         protocol: PROTOCOL,
+        overlap: app.overlap,
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -3,15 +3,17 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Listener;
+use super::protocol::Reloads;
+use super::sockets::{SocketNote, Sockets};
 use super::worker::{Tail, Worker};
 use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Lock, Moment, OutputPipe, Program};
+use crate::types::Overlap;
 
 /// Set for a launcher that takes over from another one.
 pub(super) const VARIABLE: &str = "EXUVIA_INTERNAL_HANDOFF";
@@ -21,7 +23,11 @@ pub(super) const VARIABLE: &str = "EXUVIA_INTERNAL_HANDOFF";
 struct Note {
     committed: PathBuf,
     worker: Option<WorkerNote>,
-    listeners: Vec<Listener>,
+    sockets: Vec<SocketNote>,
+    #[serde(default)]
+    reloads: Reloads,
+    #[serde(default)]
+    reload_due: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +37,8 @@ struct WorkerNote {
     marker: String,
     tail: String,
     ready: bool,
+    #[serde(default)]
+    overlap: Overlap,
     started: Moment,
     heard: Moment,
 }
@@ -44,7 +52,11 @@ pub(super) struct Baton {
     pub(super) worker: Option<Worker>,
     /// Holds the node's folder.
     pub(super) lock: Lock,
-    pub(super) listeners: Vec<(Listener, OwnedFd)>,
+    pub(super) sockets: Sockets,
+    /// What became of reloads so far.
+    pub(super) reloads: Reloads,
+    /// A reload was asked for, and waits for the end of the trial.
+    pub(super) reload_due: bool,
 }
 
 impl Baton {
@@ -60,14 +72,17 @@ impl Baton {
                     marker: worker.marker.clone(),
                     tail: worker.tail.text(),
                     ready: worker.ready,
+                    overlap: worker.overlap,
                     started: worker.started,
                     heard: worker.heard,
                 }),
-                listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
+                sockets: self.sockets.notes(),
+                reloads: self.reloads,
+                reload_due: self.reload_due,
             };
             let stdin = io::stdin();
             let mut fds: Vec<BorrowedFd<'_>> = vec![stdin.as_fd(), self.lock.as_fd()];
-            fds.extend(self.listeners.iter().map(|(_, fd)| fd.as_fd()));
+            fds.extend(self.sockets.fds());
             if let Some(worker) = &self.worker {
                 fds.push(worker.channel.as_fd());
                 fds.extend(worker.output.as_ref().map(AsFd::as_fd));
@@ -97,10 +112,11 @@ impl Baton {
         let stdin = fds.next().ok_or_else(malformed)?;
         crate::sys::set_stdin(&stdin)?;
         let lock = Lock::from_fd(fds.next().ok_or_else(malformed)?);
-        let mut listeners = Vec::new();
-        for listener in note.listeners {
-            listeners.push((listener, fds.next().ok_or_else(malformed)?));
+        let mut sockets = Vec::new();
+        for socket in note.sockets {
+            sockets.push((socket, fds.next().ok_or_else(malformed)?));
         }
+        let sockets = Sockets::adopt(sockets);
         let worker = match note.worker {
             None => None,
             Some(worker) => {
@@ -115,6 +131,7 @@ impl Baton {
                     marker: worker.marker,
                     tail,
                     ready: worker.ready,
+                    overlap: worker.overlap,
                     started: worker.started,
                     heard: worker.heard,
                     stopping: false,
@@ -122,6 +139,7 @@ impl Baton {
                 })
             }
         };
-        Ok(Some(Self { committed: note.committed, worker, lock, listeners }))
+        let (reloads, reload_due) = (note.reloads, note.reload_due);
+        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due }))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::install::Verdict;
-use crate::launcher::{Hello, Listener, ToLauncher, ToWorker, TryReply, TryRequest};
+use crate::launcher::{Hello, Listener, Reloads, ToLauncher, ToWorker, TryReply, TryRequest};
 use crate::sys::Channel;
 use crate::types::Version;
 use crate::upgrade::Ask;
@@ -22,10 +22,14 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum Order {
     Activate,
-    Drain,
+    Drain {
+        /// Another worker serves already.
+        replaced: bool,
+    },
     Verdict(Box<Verdict>),
     /// The launcher is this version by now.
     Launcher(Version),
+    Reloads(Reloads),
     /// The launcher is gone.
     Alone,
 }
@@ -63,9 +67,10 @@ impl Link {
             for message in ToWorker::decode(&message.bytes) {
                 let order = match message {
                     ToWorker::Activate => Order::Activate,
-                    ToWorker::Drain => Order::Drain,
+                    ToWorker::Drain { replaced } => Order::Drain { replaced },
                     ToWorker::Verdict(verdict) => Order::Verdict(verdict),
                     ToWorker::Launcher(version) => Order::Launcher(version),
+                    ToWorker::Reloads(reloads) => Order::Reloads(reloads),
                     ToWorker::TryReply(reply) => {
                         if let Some(asked) = self.waiting().remove(reply.id()) {
                             asked.send(reply).ok();

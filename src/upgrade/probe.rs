@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::describe::SelfDescription;
 use crate::install::Binary;
 use crate::sys::{Exit, Program, Ran, run_bounded};
-use crate::types::ReleaseId;
+use crate::types::{Overlap, ReleaseId};
 
 /// Why a candidate is not even tried.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +52,16 @@ const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// Marks what a probed candidate starts, so that it ends with it.
 const MARKER: &str = "EXUVIA_INTERNAL_PROBE";
 
-/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start.
+/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start. Answers
+/// whether it may run beside another version.
 pub(super) fn probe(
     binary: &Binary,
     id: &ReleaseId,
     options: &[OsString],
     patience: Duration,
-) -> Result<(), ProbeError> {
-    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
-    let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
+) -> Result<Overlap, ProbeError> {
+    let description = describe(binary, patience)?;
+    let overlap = description.overlap;
     if !description.is(id) {
         let SelfDescription { product, version, target, .. } = description;
         let found = Box::new(ReleaseId { product, version, target });
@@ -68,7 +69,13 @@ pub(super) fn probe(
     }
     let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
     ask(binary, "rehearse its start", &rehearsal, patience)?;
-    Ok(())
+    Ok(overlap)
+}
+
+/// What a program says about itself.
+pub(super) fn describe(binary: &Binary, patience: Duration) -> Result<SelfDescription, ProbeError> {
+    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
+    serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)
 }
 
 fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
