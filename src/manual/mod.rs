@@ -2,6 +2,7 @@
 //!
 //! - [`flow`]: one upgrade from poll to commit; what lies on disk; what a kill leaves at each state;
 //!   exit codes, control socket and HTTP.
+//! - [`embedding`]: another product on this library; whether two of its versions may run at once.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
@@ -11,6 +12,9 @@
 
 #[doc = include_str!("flow.md")]
 pub mod flow {}
+
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
 
 #[doc = include_str!("threats.md")]
 pub mod threats {}

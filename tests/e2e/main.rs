@@ -8,11 +8,16 @@ mod http_server;
 
 mod support;
 
+mod activation;
 mod candidates;
+mod embedded;
 mod environment;
 mod kills;
+mod load;
 mod operators;
+mod overlap;
 mod refusals;
+mod reload;
 mod siblings;
 mod sources;
 mod upgrades;

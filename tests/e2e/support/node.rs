@@ -1,6 +1,7 @@
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,15 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::builds::Product;
 use super::host::processes;
 use super::wait_for;
 
 /// One node of a host: its configuration, and its launcher while it runs.
 pub struct Node {
     host: PathBuf,
+    product: &'static Product,
+    env: Vec<(String, OsString)>,
     name: String,
     port: u16,
     launcher: Option<Child>,
@@ -72,8 +76,16 @@ fn clean_env(command: &mut Command) -> &mut Command {
 }
 
 impl Node {
-    pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None, user: None }
+    pub(super) fn new(host: &Path, product: &'static Product, name: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            product,
+            env: Vec::new(),
+            name: name.to_owned(),
+            port,
+            launcher: None,
+            user: None,
+        }
     }
 
     /// The same node under another user id: its folders become that user's, the install does not.
@@ -92,13 +104,62 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.host.join("bin/exuvia"));
+        let mut command = Command::new(self.host.join("bin").join(self.product.name));
         command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
         clean_env(&mut command);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
         command
+    }
+
+    /// Sets a variable for everything that is run for this node from now on.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    /// Where its configuration lies.
+    pub fn config_path(&self) -> PathBuf {
+        self.host.join(format!("{}.toml", self.name))
+    }
+
+    /// Adds a line to its configuration, or replaces the one of that key.
+    pub fn configure(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.config_path()).unwrap();
+        let others = text.lines().filter(|line| !line.starts_with(&format!("{key} =")));
+        let lines: Vec<String> = others.map(str::to_owned).chain([format!("{key} = {value}")]).collect();
+        fs::write(self.config_path(), lines.join("\n") + "\n").unwrap();
+    }
+
+    /// The port of its HTTP listener.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on it answers there.
+    pub fn moved_to(&mut self, port: u16) {
+        self.port = port;
+    }
+
+    /// SIGHUP to its launcher.
+    pub fn reload(&self) {
+        kill_process(Pid::from_raw(self.launcher_pid()).unwrap(), Signal::HUP).unwrap();
+    }
+
+    /// Starts it as systemd does a service with a socket unit: with that listening socket, by that name.
+    pub fn start_with_socket(&mut self, socket: TcpListener, name: &str) {
+        assert!(self.launcher.is_none(), "node {} runs", self.name);
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let run = self.command();
+        // A shell knows the pid that its program will have, and can give a descriptor a number.
+        let mut command = Command::new("/bin/sh");
+        let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" run 3<&0 0</dev/null";
+        command.args(["-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+        clean_env(&mut command);
+        command.env("LISTEN_FDNAMES", name).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(std::os::fd::OwnedFd::from(socket)).stdout(log.try_clone().unwrap()).stderr(log);
+        self.launcher = Some(spawn(&mut command));
     }
 
     /// Starts it as a service manager does: the committed binary, whatever that is by now.
