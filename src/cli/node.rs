@@ -6,15 +6,16 @@ use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
 use super::session::{committed, configuration, data, follow_log_settings, for_node, settings};
-use crate::config::Strictness;
+use crate::config::{Loaded, Strictness};
 use crate::console::say_json;
-use crate::launcher::{self, PROTOCOL, Setup};
-use crate::node::{self, App};
+use crate::launcher::{self, Baton, LauncherError, PROTOCOL, Setup};
+use crate::node::{self, App, Start};
 use crate::types::Target;
 use crate::upgrade::SelfDescription;
 
 pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = for_node(app, cli)?;
+    let baton = Baton::take().map_err(LauncherError::System)?;
+    let Loaded { settings, files, .. } = for_node(app, cli, baton.as_ref().and_then(Baton::files))?;
     app.keyring()?;
     let committed = committed()?;
     doctor::warn(&committed, &settings);
@@ -28,16 +29,18 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         job_listen: settings.job.listen.clone(),
         trial: settings.trial.clone(),
         options: cli.options(),
+        files,
         configuration: configuration(app, cli)?,
         apply: follow_log_settings,
     };
-    launcher::run(setup)?;
+    launcher::run(setup, baton)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn worker(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = for_node(app, cli)?;
-    node::run(app, settings, cli.options())?;
+    let start = Start::take()?;
+    let settings = for_node(app, cli, start.files())?.settings;
+    node::run(app, start, settings, cli.options())?;
     Ok(ExitCode::SUCCESS)
 }
 

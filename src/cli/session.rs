@@ -7,7 +7,7 @@ use tracing_subscriber::{EnvFilter, reload};
 
 use super::args::Cli;
 use super::error::CliError;
-use crate::config::{Configuration, Loaded, LogFormat, Settings, Strictness};
+use crate::config::{ConfigFile, Configuration, Loaded, LogFormat, Settings, Strictness};
 use crate::install::Install;
 use crate::node::App;
 use crate::sys::{Loose, PrivateDir, own_program};
@@ -33,14 +33,19 @@ pub(super) fn for_operator(app: &App, cli: &Cli) -> Result<Settings, CliError> {
     Ok(settings)
 }
 
-/// Settings for a part of the node, which does not stop over a key that another version knew.
-pub(super) fn for_node(app: &App, cli: &Cli) -> Result<Settings, CliError> {
-    let Loaded { settings, warnings, .. } = settings(app, cli, Strictness::Lenient)?;
-    log(&settings, &settings.log.filter);
-    for warning in warnings {
+/// Settings for a part of the node, which does not stop over a key that another version knew. `files`
+/// come from the part that started this one; without them, it reads what lies there.
+pub(super) fn for_node(app: &App, cli: &Cli, files: Option<&[ConfigFile]>) -> Result<Loaded, CliError> {
+    let configuration = configuration(app, cli)?;
+    let loaded = match files {
+        Some(files) => configuration.read_from(files.to_vec(), Strictness::Lenient)?,
+        None => configuration.read(Strictness::Lenient)?,
+    };
+    log(&loaded.settings, &loaded.settings.log.filter);
+    for warning in &loaded.warnings {
         tracing::warn!(event = "setting_unknown", %warning);
     }
-    Ok(settings)
+    Ok(loaded)
 }
 
 /// Changes what this process logs, once its log has begun.

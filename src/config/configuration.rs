@@ -1,9 +1,12 @@
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::{env, io};
 
 use super::error::ConfigError;
-use super::layers::Input;
+use super::layers::{ConfigFile, Input};
 use super::load::{Loaded, Strictness, load};
-use crate::types::Product;
+use crate::sys;
+use crate::types::{ByteLimit, Product};
 
 /// What a process's settings are made from, beside its environment: enough to read them again.
 #[derive(Clone, Debug)]
@@ -19,7 +22,27 @@ pub struct Configuration {
 impl Configuration {
     /// Reads files and environment as they are now.
     pub fn read(&self, strictness: Strictness) -> Result<Loaded, ConfigError> {
-        let input = Input::gather(self.product.clone(), self.only.as_deref(), std::env::vars_os(), self.flags.clone())?;
+        let input = Input::gather(self.product.clone(), self.only.as_deref(), env::vars_os(), self.flags.clone())?;
         load(&input, strictness)
     }
+
+    /// Takes files that were read before, by this process or by the one that started it.
+    pub fn read_from(&self, files: Vec<ConfigFile>, strictness: Strictness) -> Result<Loaded, ConfigError> {
+        let (product, flags) = (self.product.clone(), self.flags.clone());
+        let input = Input { product, root: sys::running_as_root(), files, env: env::vars_os().collect(), flags };
+        load(&input, strictness)
+    }
+}
+
+/// More than all files together may hold.
+const LONGEST: ByteLimit = ByteLimit::mib(64);
+
+/// Files that were read, to hand on by descriptor.
+pub fn hand_files(files: &[ConfigFile]) -> io::Result<OwnedFd> {
+    sys::hand(&serde_json::to_vec(files)?)
+}
+
+/// The files that another process handed on.
+pub fn take_files(handed: OwnedFd) -> io::Result<Vec<ConfigFile>> {
+    Ok(serde_json::from_slice(&sys::take_handed(handed, LONGEST)?)?)
 }

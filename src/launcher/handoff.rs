@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Reloads;
 use super::sockets::{SocketNote, Sockets};
 use super::worker::{Tail, Worker};
+use crate::config::{ConfigFile, hand_files, take_files};
 use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Lock, Moment, OutputPipe, Program};
 use crate::types::Overlap;
@@ -28,6 +29,9 @@ struct Note {
     reloads: Reloads,
     #[serde(default)]
     reload_due: bool,
+    /// Whether a descriptor behind the sockets holds the configuration files.
+    #[serde(default)]
+    files: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +49,7 @@ struct WorkerNote {
 
 /// Everything that passes from one launcher to the next.
 #[derive(Debug)]
-pub(super) struct Baton {
+pub struct Baton {
     /// The path that the service manager starts.
     pub(super) committed: PathBuf,
     /// The worker that serves.
@@ -57,6 +61,8 @@ pub(super) struct Baton {
     pub(super) reloads: Reloads,
     /// A reload was asked for, and waits for the end of the trial.
     pub(super) reload_due: bool,
+    /// The configuration files that the settings are from.
+    pub(super) files: Option<Vec<ConfigFile>>,
 }
 
 impl Baton {
@@ -64,6 +70,8 @@ impl Baton {
     pub(super) fn pass(&self, binary: &Binary, args: &[OsString]) -> io::Error {
         let attempt = || -> io::Result<io::Error> {
             let (ours, theirs) = Channel::pair()?;
+            // Without them, the next launcher reads what lies there.
+            let files = self.files.as_deref().and_then(|files| hand_files(files).ok());
             let note = Note {
                 committed: self.committed.clone(),
                 worker: self.worker.as_ref().map(|worker| WorkerNote {
@@ -79,10 +87,12 @@ impl Baton {
                 sockets: self.sockets.notes(),
                 reloads: self.reloads,
                 reload_due: self.reload_due,
+                files: files.is_some(),
             };
             let stdin = io::stdin();
             let mut fds: Vec<BorrowedFd<'_>> = vec![stdin.as_fd(), self.lock.as_fd()];
             fds.extend(self.sockets.fds());
+            fds.extend(files.as_ref().map(AsFd::as_fd));
             if let Some(worker) = &self.worker {
                 fds.push(worker.channel.as_fd());
                 fds.extend(worker.output.as_ref().map(AsFd::as_fd));
@@ -100,8 +110,14 @@ impl Baton {
         attempt().unwrap_or_else(|error| error)
     }
 
+    /// The configuration files that the launcher before ran with.
+    #[must_use]
+    pub fn files(&self) -> Option<&[ConfigFile]> {
+        self.files.as_deref()
+    }
+
     /// Takes the baton, if this process was started to take one.
-    pub(super) fn take() -> io::Result<Option<Self>> {
+    pub fn take() -> io::Result<Option<Self>> {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
@@ -117,6 +133,7 @@ impl Baton {
             sockets.push((socket, fds.next().ok_or_else(malformed)?));
         }
         let sockets = Sockets::adopt(sockets);
+        let files = if note.files { Some(take_files(fds.next().ok_or_else(malformed)?)?) } else { None };
         let worker = match note.worker {
             None => None,
             Some(worker) => {
@@ -140,6 +157,6 @@ impl Baton {
             }
         };
         let (reloads, reload_due) = (note.reloads, note.reload_due);
-        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due }))
+        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due, files }))
     }
 }

@@ -19,6 +19,7 @@ mod supervisor;
 mod trial;
 mod worker;
 
+pub use handoff::Baton;
 pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reloads, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

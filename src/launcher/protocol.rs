@@ -98,6 +98,10 @@ pub struct Hello {
     /// What became of reloads so far.
     #[serde(default)]
     pub reloads: Reloads,
+    /// Whether one more descriptor holds the configuration files, as they were when the launcher read
+    /// them: what lies there by now may be half written, or refused.
+    #[serde(default)]
+    pub files: bool,
 }
 
 /// How often the configuration was read again since the launcher's start.

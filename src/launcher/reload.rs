@@ -14,7 +14,7 @@ use super::setup::LauncherError;
 use super::sockets::Sockets;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
-use crate::config::{ConfigError, Settings, Strictness, Trial};
+use crate::config::{ConfigError, ConfigFile, Loaded, Settings, Strictness, Trial};
 use crate::install::Progress;
 use crate::sys::{Moment, notify_reloading, notify_service_manager};
 use crate::types::Overlap;
@@ -29,10 +29,11 @@ pub(super) struct Successor {
 
 /// What comes back when the successor does not become ready.
 #[derive(Debug)]
-struct Before {
+pub(super) struct Before {
     listen: Option<SocketAddr>,
     job_listen: Vec<SocketAddr>,
     trial: Trial,
+    files: Vec<ConfigFile>,
     sockets: Sockets,
 }
 
@@ -79,13 +80,13 @@ impl Supervisor {
 
     fn is_changing_workers(&self) -> bool {
         let on_trial = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        on_trial || self.successor.is_some()
+        on_trial || self.successor.is_some() || self.unproven.is_some()
     }
 
     fn try_reload(&mut self) -> Result<(), ReloadError> {
-        let settings = self.setup.configuration.read(Strictness::Strict)?.settings;
+        let Loaded { settings, files, .. } = self.setup.configuration.read(Strictness::Strict)?;
         self.refuse_fixed(&settings)?;
-        let before = self.adopt_settings(&settings)?;
+        let before = self.adopt_settings(&settings, files)?;
         let serves = self.active.as_ref().filter(|worker| worker.ready);
         if serves.is_some_and(|worker| worker.overlap == Overlap::UntilReady) {
             return match self.start_same_version() {
@@ -106,11 +107,23 @@ impl Supervisor {
         if let Some(worker) = self.active.take() {
             self.dismiss(worker, false);
         }
+        self.unproven = Some(before);
         self.restart.due = Some(Moment::now());
-        self.reloads.applied += 1;
-        tracing::info!(event = "reload_applied");
-        self.reload_ended("READY=1");
         Ok(())
+    }
+
+    /// The worker that was started with a new configuration, alone, is ready.
+    pub(super) fn new_configuration_proved(&mut self) {
+        if self.unproven.take().is_some() {
+            self.reload_applied();
+        }
+    }
+
+    /// It ended, or was ended, before it was ready: the next one gets the configuration before.
+    pub(super) fn new_configuration_failed(&mut self, why: &str) {
+        if let Some(before) = self.unproven.take() {
+            self.reload_failed(before, why);
+        }
     }
 
     /// A node does not move: its folder holds its lock, and its name its record.
@@ -125,8 +138,9 @@ impl Supervisor {
     }
 
     /// Takes over what is the launcher's own, and returns what that was before.
-    fn adopt_settings(&mut self, settings: &Settings) -> Result<Before, LauncherError> {
+    fn adopt_settings(&mut self, settings: &Settings, files: Vec<ConfigFile>) -> Result<Before, LauncherError> {
         let mut setup = self.setup.clone();
+        setup.files = files;
         setup.listen = settings.listen;
         setup.job_listen.clone_from(&settings.job.listen);
         setup.trial = settings.trial.clone();
@@ -136,13 +150,31 @@ impl Supervisor {
             listen: setup.listen,
             job_listen: setup.job_listen,
             trial: setup.trial,
+            files: setup.files,
             sockets: std::mem::replace(&mut self.sockets, sockets),
         })
     }
 
-    fn restore(&mut self, Before { listen, job_listen, trial, sockets }: Before) {
+    fn restore(&mut self, Before { listen, job_listen, trial, files, sockets }: Before) {
         (self.setup.listen, self.setup.job_listen) = (listen, job_listen);
         (self.setup.trial, self.sockets) = (trial, sockets);
+        if let Ok(loaded) = self.setup.configuration.read_from(files.clone(), Strictness::Lenient) {
+            (self.setup.apply)(&loaded.settings);
+        }
+        self.setup.files = files;
+    }
+
+    fn reload_applied(&mut self) {
+        self.reloads.applied += 1;
+        tracing::info!(event = "reload_applied");
+        self.reload_ended("READY=1");
+    }
+
+    fn reload_failed(&mut self, before: Before, why: &str) {
+        self.restore(before);
+        self.reloads.failed += 1;
+        tracing::error!(event = "reload_failed", reason = why, "the old configuration stays");
+        self.reload_ended(&format!("READY=1\nSTATUS=reload failed: {why}"));
     }
 
     /// What the successor says, and whether it still can.
@@ -165,9 +197,7 @@ impl Supervisor {
         if let Some(old) = self.active.replace(worker) {
             self.dismiss(old, true);
         }
-        self.reloads.applied += 1;
-        tracing::info!(event = "reload_applied");
-        self.reload_ended("READY=1");
+        self.reload_applied();
     }
 
     pub(super) fn meet_successor_deadline(&mut self, now: Moment) {
@@ -183,13 +213,10 @@ impl Supervisor {
         let Some(Successor { mut worker, before, .. }) = self.successor.take() else { return };
         worker.kill(&children);
         worker.copy_output();
-        self.restore(before);
-        self.reloads.failed += 1;
-        tracing::error!(event = "reload_failed", reason = why, "the old worker and the old configuration stay");
         if worker.exit.is_none() {
             self.await_exit(worker);
         }
-        self.reload_ended(&format!("READY=1\nSTATUS=reload failed: {why}"));
+        self.reload_failed(before, why);
     }
 
     fn reload_ended(&self, state: &str) {

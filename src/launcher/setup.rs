@@ -3,7 +3,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{Configuration, Settings, Trial};
+use crate::config::{ConfigFile, Configuration, Settings, Trial};
 use crate::install::InstallError;
 use crate::sys::{PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
@@ -30,6 +30,8 @@ pub struct Setup {
     /// The options with which this program was started, without its verb: workers and the next
     /// launcher get the same.
     pub options: Vec<OsString>,
+    /// The configuration files that the settings are from: workers get the same.
+    pub files: Vec<ConfigFile>,
     /// What the settings were made from, to be read again at a reload.
     pub configuration: Configuration,
     /// Called at a reload, with the settings that take effect: what is not the launcher's, such as logs.

@@ -2,7 +2,7 @@
 //! change of worker and of launcher.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Listener;
 use super::setup::{CONTROL_SOCKET, LauncherError, Setup};
 use crate::config::Job;
-use crate::sys::{GivenSocket, Moment, SysError};
+use crate::sys::{GivenSocket, Moment, SysError, listen};
 
 /// All listening sockets of a node.
 #[derive(Debug)]
@@ -156,14 +156,12 @@ fn assign(setup: &Setup, given: Vec<GivenSocket>) -> Vec<Socket> {
 fn bind(address: SocketAddr, patience: Duration) -> Result<OwnedFd, LauncherError> {
     let deadline = Moment::now().after(patience);
     loop {
-        match TcpListener::bind(address) {
+        match listen(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Moment::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             outcome => {
-                let socket = outcome.map_err(|source| LauncherError::Listen { address, source })?;
-                socket.set_nonblocking(true)?;
-                return Ok(socket.into());
+                return outcome.map(OwnedFd::from).map_err(|source| LauncherError::Listen { address, source });
             }
         }
     }

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use super::handoff::Baton;
 use super::protocol::{Hello, PROTOCOL, Reloads, ToLauncher, ToWorker};
-use super::reload::Successor;
+use super::reload::{Before, Successor};
 use super::setup::{LauncherError, Setup};
 use super::sockets::Sockets;
 use super::trial::Next;
 use super::worker::{Worker, node_mark};
+use crate::config::hand_files;
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
 use crate::sys::{
     Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, given_sockets, kill_strays,
@@ -33,6 +34,8 @@ pub(super) struct Supervisor {
     pub(super) next: Option<Next>,
     /// The worker of the same version that takes over at a reload.
     pub(super) successor: Option<Successor>,
+    /// What comes back when the worker that was started with a new configuration never gets ready.
+    pub(super) unproven: Option<Before>,
     pub(super) reloads: Reloads,
     /// A reload was asked for, and waits for the end of a trial.
     pub(super) reload_due: bool,
@@ -57,11 +60,12 @@ const LEAVE_MARGIN: Duration = Duration::from_secs(1);
 /// Later than this, a launcher was not just busy.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
-/// Runs a node until it is told to stop. Call it before any thread is started.
-pub fn run(setup: Setup) -> Result<(), LauncherError> {
+/// Runs a node until it is told to stop; goes on where another launcher passed the baton. Call it
+/// before any thread is started.
+pub fn run(setup: Setup, baton: Option<Baton>) -> Result<(), LauncherError> {
     let signals = Signals::block()?;
     become_subreaper()?;
-    let mut supervisor = match Baton::take()? {
+    let mut supervisor = match baton {
         None => Supervisor::start(setup, signals)?,
         Some(baton) => Supervisor::resume(setup, signals, baton)?,
     };
@@ -146,6 +150,7 @@ impl Supervisor {
             candidate: None,
             next: None,
             successor: None,
+            unproven: None,
             reloads: Reloads::default(),
             reload_due: false,
             leaving: Vec::new(),
@@ -286,6 +291,7 @@ impl Supervisor {
                     tracing::info!(event = "worker_ready", version = %worker.runs.version, pid = worker.pid.as_raw());
                     notify_service_manager("READY=1");
                 }
+                self.new_configuration_proved();
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
@@ -300,6 +306,9 @@ impl Supervisor {
         worker.kill(&children);
         if self.stopping {
             return;
+        }
+        if !worker.ready {
+            self.new_configuration_failed(how);
         }
         let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
         self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
@@ -356,6 +365,11 @@ impl Supervisor {
     }
 
     pub(super) fn start_worker(&self, runs: &Installed, binary: &Binary, on_trial: bool) -> std::io::Result<Worker> {
+        let files = hand_files(&self.setup.files)
+            .inspect_err(
+                |error| tracing::warn!(event = "configuration_not_handed", %error, "the worker reads the files itself"),
+            )
+            .ok();
         let hello = Hello {
             protocol: PROTOCOL,
             node: self.setup.node.clone(),
@@ -365,10 +379,12 @@ impl Supervisor {
             on_trial,
             listeners: self.sockets.listeners(),
             reloads: self.reloads,
+            files: files.is_some(),
         };
-        let listeners: Vec<_> = self.sockets.fds().collect();
+        let mut fds: Vec<_> = self.sockets.fds().collect();
+        fds.extend(files.as_ref().map(AsFd::as_fd));
         let mark = node_mark(&self.setup.data).map_err(std::io::Error::other)?;
-        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &listeners, &mark)?;
+        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &fds, &mark)?;
         tracing::info!(event = "worker_started", version = %runs.version, pid = worker.pid.as_raw(), on_trial);
         Ok(worker)
     }

@@ -304,6 +304,7 @@ impl Supervisor {
             sockets: std::mem::replace(&mut self.sockets, Sockets::none()),
             reloads: self.reloads,
             reload_due: self.reload_due,
+            files: Some(self.setup.files.clone()),
         };
         // A launcher that hangs before it can prove itself is ended, and the committed one started.
         end_myself_after(Some(self.setup.trial.handoff + HANDOFF_MARGIN));

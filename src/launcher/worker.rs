@@ -61,12 +61,12 @@ impl Worker {
         binary: &Binary,
         args: &[OsString],
         hello: &Hello,
-        listeners: &[BorrowedFd<'_>],
+        fds: &[BorrowedFd<'_>],
         node_mark: &str,
     ) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         // Queued before the worker exists: it finds everything at its first read.
-        ours.send(&ToWorker::Hello(hello.clone()).encode(), listeners)?;
+        ours.send(&ToWorker::Hello(hello.clone()).encode(), fds)?;
         let (output, their_output) = OutputPipe::new()?;
         let mut random = [0; 12];
         getrandom::fill(&mut random).map_err(io::Error::other)?;

@@ -27,6 +27,7 @@ pub use axum;
 pub use app::{App, AppError, Job, JobContext, JobError, idle};
 pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
 pub use leaving::Leaving;
+pub use link::Start;
 pub use source::SourceError;
 pub use state::Activity;
 pub use status::{LastCheck, Status};

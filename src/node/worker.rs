@@ -61,8 +61,7 @@ pub enum WorkerError {
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
-pub fn run(app: &App, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
-    let start = Link::open().map_err(WorkerError::Launcher)?;
+pub fn run(app: &App, start: Start, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
     // Staged bytes and private copies are nobody else's business, also not a debugger's.
     crate::sys::forbid_dumping()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -129,7 +128,7 @@ pub(super) struct Worker {
 
 impl Worker {
     async fn serve(app: App, settings: Settings, options: Vec<OsString>, start: Start) -> Result<(), WorkerError> {
-        let Start { link, hello, listeners, mut orders } = start;
+        let Start { link, hello, listeners, mut orders, .. } = start;
         let (leave, leaving) = watch::channel(None);
         let (activate, active) = watch::channel(false);
         let ready = Arc::new(Notify::new());

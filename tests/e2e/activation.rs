@@ -12,9 +12,14 @@ fn knows_of_sockets(pid: i32) -> bool {
     String::from_utf8_lossy(&environ).split('\0').any(|variable| variable.starts_with("LISTEN_"))
 }
 
+/// A listening socket, also when other tests look for a free port in the same moment.
+fn bound() -> (TcpListener, u16) {
+    let sockets = std::iter::repeat_with(free_port).map(|port| (TcpListener::bind(("127.0.0.1", port)), port));
+    sockets.filter_map(|(socket, port)| Some((socket.ok()?, port))).next().expect("it goes on for ever")
+}
+
 fn started(host: &Host, name: &str) -> (Node, TcpListener) {
-    let port = free_port();
-    let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (socket, port) = bound();
     let mut node = host.node("one");
     let configured = node.port();
     node.moved_to(port);
@@ -52,7 +57,9 @@ fn a_socket_of_the_service_manager_is_served_through_upgrade_reload_and_restart(
 fn a_socket_is_known_by_its_address_and_one_that_is_for_nothing_is_said_and_closed() {
     let host = Host::new();
     let mut node = host.node("one");
-    let socket = TcpListener::bind(("127.0.0.1", node.port())).unwrap();
+    let (socket, port) = bound();
+    node.configure("listen", &format!("\"127.0.0.1:{port}\""));
+    node.moved_to(port);
     node.start_with_socket(socket, "node.socket");
     node.wait_until_it_serves();
     assert!(!node.log().contains("socket_not_used"), "{}", node.log());

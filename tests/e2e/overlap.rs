@@ -1,6 +1,6 @@
 //! Versions that must not run beside each other do not, also when that goes wrong.
 
-use crate::support::Host;
+use crate::support::{Host, PATIENCE, wait_for};
 
 #[test]
 fn a_candidate_that_must_be_alone_and_never_gets_ready_leaves_the_version_before_serving() {
@@ -9,11 +9,11 @@ fn a_candidate_that_must_be_alone_and_never_gets_ready_leaves_the_version_before
     node.wait_until_it_runs("1.0.0");
     host.releases().publish_bad("1.1.0", "alone-never-ready");
     // Asked while nobody serves: it waits, and the version before answers.
-    crate::support::wait_for(
+    wait_for(
         || format!("the old worker makes room\n{}", node.log()),
         || node.log().contains("worker_makes_room").then_some(()),
     );
-    let (code, _) = node.get("/healthz").expect("nobody is refused");
+    let (code, _) = node.get_within("/healthz", PATIENCE).expect("nobody is refused");
     assert_eq!(code, 200);
 
     let attempt = node.wait_for_outcome("1.1.0");
@@ -50,7 +50,7 @@ fn l1_a_kill_while_the_old_worker_makes_room_leaves_a_trial_that_begins_again() 
     let mut node = host.start("one");
     node.wait_until_it_runs("1.0.0");
     host.releases().publish_bad("1.1.0", "alone-never-ready");
-    crate::support::wait_for(
+    wait_for(
         || format!("the old worker makes room\n{}", node.log()),
         || node.log().contains("worker_makes_room").then_some(()),
     );

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::support::builds::COUNTER;
 use crate::support::host::free_port;
 use crate::support::{Host, Node, wait_for};
 
@@ -113,6 +114,55 @@ fn a_reload_whose_worker_never_gets_ready_leaves_the_old_one_serving() {
     node.configure("listen", &format!("\"127.0.0.1:{before}\""));
     node.reload();
     reloads(&node, "applied", 1);
+}
+
+#[test]
+fn a_worker_that_ends_and_a_launcher_that_takes_over_keep_the_configuration_that_was_read() {
+    let mut host = Host::new();
+    host.set("trial.probation", "\"2s\"");
+    let node = host.start_quiet("one");
+    let good = fs::read_to_string(node.config_path()).unwrap();
+    fs::write(node.config_path(), "= = =").unwrap();
+    node.reload();
+    reloads(&node, "refused", 1);
+    let [worker] = node.worker_pids()[..] else { panic!("one worker") };
+    node.kill_worker();
+    wait_for(
+        || format!("another worker serves\n{}", node.log()),
+        || (node.serves() && node.worker_pids().first().is_some_and(|pid| *pid != worker)).then_some(()),
+    );
+    fs::write(node.config_path(), good).unwrap();
+    host.releases().publish("1.1.0");
+    node.cli_when_idle(&["upgrade", "--no-wait"]).exits(0);
+    wait_for(
+        || format!("the candidate serves\n{}", node.log()),
+        || node.log().contains("candidate_ready").then_some(()),
+    );
+    fs::write(node.config_path(), "= = =").unwrap();
+    node.wait_until_it_runs("1.1.0");
+    host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
+}
+
+#[test]
+fn a_reload_that_a_job_cannot_work_with_brings_back_the_one_before() {
+    let mut host = Host::of(&COUNTER, "1.0.0");
+    let port = free_port();
+    host.set("job.listen", &format!("[\"127.0.0.1:{port}\"]"));
+    let node = host.start_quiet("one");
+    // The job wants a listener, and ends without one.
+    node.configure("job.listen", "[]");
+    node.reload();
+    reloads(&node, "failed", 1);
+    wait_for(
+        || format!("the job answers\n{}", node.log()),
+        || TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(()),
+    );
+    node.configure("job.listen", &format!("[\"127.0.0.1:{port}\"]"));
+    node.configure("poll.interval", "\"200ms\"");
+    node.reload();
+    reloads(&node, "applied", 1);
+    node.wait_for_polls(2);
+    host.assert_clean(&["1.0.0"], &[&node]);
 }
 
 #[test]

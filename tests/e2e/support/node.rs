@@ -142,6 +142,13 @@ impl Node {
         self.port = port;
     }
 
+    /// SIGKILL to its workers. The launcher starts another one.
+    pub fn kill_worker(&self) {
+        for pid in self.worker_pids() {
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
+        }
+    }
+
     /// SIGHUP to its launcher.
     pub fn reload(&self) {
         kill_process(Pid::from_raw(self.launcher_pid()).unwrap(), Signal::HUP).unwrap();
@@ -245,8 +252,13 @@ impl Node {
 
     /// Answers `GET path`: the status and the body; `None` when nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.get_within(path, Duration::from_secs(5))
+    }
+
+    /// As [`Self::get`], for one who waits so long for the answer.
+    pub fn get_within(&self, path: &str, patience: Duration) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
