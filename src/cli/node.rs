@@ -1,15 +1,18 @@
 //! What launchers, workers and probes start: `run`, `worker`, `self-describe`, `rehearse`.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
-use super::session::{committed, configuration, data, follow_log_settings, for_node, settings};
-use crate::config::{Loaded, Strictness};
+use super::session::{committed, configuration, data, follow_log_settings, for_node};
+use crate::config::{HANDED_FILES, Loaded, Strictness, take_files};
 use crate::console::say_json;
 use crate::launcher::{self, Baton, LauncherError, PROTOCOL, Setup};
 use crate::node::{self, App, Start};
+use crate::sys::SysError;
 use crate::types::Target;
 use crate::upgrade::SelfDescription;
 
@@ -57,7 +60,15 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
 
 /// Everything that a launcher's start needs, and nothing done: what fails here would fail there.
 pub(super) fn rehearse(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = settings(app, cli, Strictness::Lenient)?.settings;
+    let configuration = configuration(app, cli)?;
+    let loaded = if std::env::var_os(HANDED_FILES).is_some() {
+        let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
+        let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
+        configuration.read_from(files, Strictness::Lenient)?
+    } else {
+        configuration.read(Strictness::Lenient)?
+    };
+    let settings = loaded.settings;
     app.keyring()?;
     data(&settings)?;
     Ok(ExitCode::SUCCESS)

@@ -37,6 +37,9 @@ impl Configuration {
 /// More than all files together may hold.
 const LONGEST: ByteLimit = ByteLimit::mib(64);
 
+/// Set for a program whose standard input is what [`hand_files`] made.
+pub const HANDED_FILES: &str = "EXUVIA_INTERNAL_FILES";
+
 /// Files that were read, to hand on by descriptor.
 pub fn hand_files(files: &[ConfigFile]) -> io::Result<OwnedFd> {
     sys::hand(&serde_json::to_vec(files)?)

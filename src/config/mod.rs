@@ -18,7 +18,7 @@ mod load;
 mod settings;
 mod value;
 
-pub use configuration::{Configuration, hand_files, take_files};
+pub use configuration::{Configuration, HANDED_FILES, hand_files, take_files};
 pub use error::{BadValue, ConfigError, Origin, ValueError, Warning};
 pub use keys::{Fallback, KEYS, Key, key, reference};
 pub use layers::{ConfigFile, Input};

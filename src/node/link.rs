@@ -43,7 +43,7 @@ pub struct Start {
     pub(super) hello: Hello,
     pub(super) listeners: Vec<(Listener, OwnedFd)>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
-    files: Option<Vec<ConfigFile>>,
+    pub(super) files: Option<Vec<ConfigFile>>,
 }
 
 impl Start {

@@ -104,6 +104,7 @@ pub fn engine(
         ledger,
         settings,
         options,
+        files: None,
     })
 }
 
@@ -128,7 +129,7 @@ pub(super) struct Worker {
 
 impl Worker {
     async fn serve(app: App, settings: Settings, options: Vec<OsString>, start: Start) -> Result<(), WorkerError> {
-        let Start { link, hello, listeners, mut orders, .. } = start;
+        let Start { link, hello, listeners, mut orders, files } = start;
         let (leave, leaving) = watch::channel(None);
         let (activate, active) = watch::channel(false);
         let ready = Arc::new(Notify::new());
@@ -148,7 +149,8 @@ impl Worker {
         let opened = {
             let (hello, drain) = (hello.clone(), settings.trial.drain);
             let engine = tokio::task::spawn_blocking(move || {
-                engine(&app, settings, options, &hello.committed, Some(hello.running.clone()))
+                let engine = engine(&app, settings, options, &hello.committed, Some(hello.running.clone()))?;
+                Ok::<_, WorkerError>(Engine { files, ..engine })
             });
             (engine.await.map_err(std::io::Error::other)??, drain)
         };

@@ -1,8 +1,10 @@
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::describe::SelfDescription;
+use crate::config::{ConfigFile, HANDED_FILES, hand_files};
 use crate::install::Binary;
 use crate::sys::{Exit, Program, Ran, run_bounded};
 use crate::types::{Overlap, ReleaseId};
@@ -58,6 +60,7 @@ pub(super) fn probe(
     binary: &Binary,
     id: &ReleaseId,
     options: &[OsString],
+    files: Option<&[ConfigFile]>,
     patience: Duration,
 ) -> Result<Overlap, ProbeError> {
     let description = describe(binary, patience)?;
@@ -68,27 +71,36 @@ pub(super) fn probe(
         return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
     }
     let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
-    ask(binary, "rehearse its start", &rehearsal, patience)?;
+    let handed = files.map(hand_files).transpose().map_err(ProbeError::Execute)?;
+    ask(binary, "rehearse its start", &rehearsal, handed, patience)?;
     Ok(overlap)
 }
 
 /// What a program says about itself.
 pub(super) fn describe(binary: &Binary, patience: Duration) -> Result<SelfDescription, ProbeError> {
-    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
+    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], None, patience)?;
     serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)
 }
 
-fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
+fn ask(
+    binary: &Binary,
+    task: &'static str,
+    args: &[OsString],
+    files: Option<OwnedFd>,
+    patience: Duration,
+) -> Result<Ran, ProbeError> {
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(|error| ProbeError::Execute(io::Error::other(error)))?;
+    let mut env = vec![(MARKER, OsString::from(hex::encode(random)))];
+    env.extend(files.is_some().then(|| (HANDED_FILES, "1".into())));
     let program = Program {
         handle: binary.file(),
         name: binary.path().as_os_str(),
         args,
-        env: &[(MARKER, hex::encode(random).into())],
+        env: &env,
         hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
     };
-    let ran = run_bounded(&program, patience, OUTPUT_LIMIT).map_err(ProbeError::Execute)?;
+    let ran = run_bounded(&program, files, patience, OUTPUT_LIMIT).map_err(ProbeError::Execute)?;
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
         Some(exit) => {

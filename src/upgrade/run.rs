@@ -225,7 +225,7 @@ impl Engine {
         let probed = blocking(move || {
             let binary = engine.install.open_version(&candidate)?;
             let id = engine.release(&candidate.version);
-            probe(&binary, &id, &engine.options, engine.settings.trial.probe)
+            probe(&binary, &id, &engine.options, engine.files.as_deref(), engine.settings.trial.probe)
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;

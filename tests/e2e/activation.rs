@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 
+use crate::embedded::count;
+use crate::support::builds::COUNTER;
 use crate::support::host::free_port;
-use crate::support::{Host, Node};
+use crate::support::{Host, Node, wait_for};
 
 /// Whether anything in that environment speaks of the service manager's sockets.
 fn knows_of_sockets(pid: i32) -> bool {
@@ -14,8 +16,9 @@ fn knows_of_sockets(pid: i32) -> bool {
 
 /// A listening socket, also when other tests look for a free port in the same moment.
 fn bound() -> (TcpListener, u16) {
-    let sockets = std::iter::repeat_with(free_port).map(|port| (TcpListener::bind(("127.0.0.1", port)), port));
-    sockets.filter_map(|(socket, port)| Some((socket.ok()?, port))).next().expect("it goes on for ever")
+    let mut ports = std::iter::repeat_with(free_port);
+    let bound = ports.find_map(|port| Some((TcpListener::bind(("127.0.0.1", port)).ok()?, port)));
+    bound.expect("it goes on for ever")
 }
 
 fn started(host: &Host, name: &str) -> (Node, TcpListener) {
@@ -39,10 +42,7 @@ fn a_socket_of_the_service_manager_is_served_through_upgrade_reload_and_restart(
     node.wait_until_it_runs("1.1.0");
     node.reload();
     let applied = "exuvia_reloads_total{result=\"applied\"} 1";
-    crate::support::wait_for(
-        || format!("the reload\n{}", node.log()),
-        || node.get("/metrics")?.1.contains(applied).then_some(()),
-    );
+    wait_for(|| format!("the reload\n{}", node.log()), || node.get("/metrics")?.1.contains(applied).then_some(()));
     host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
 
     // Who connects while the node restarts waits for it.
@@ -51,6 +51,19 @@ fn a_socket_of_the_service_manager_is_served_through_upgrade_reload_and_restart(
     node.start_with_socket(socket.try_clone().unwrap(), "http");
     node.wait_until_it_runs("1.1.0");
     drop(waiting);
+}
+
+#[test]
+fn a_socket_that_is_named_for_the_job_is_the_jobs_and_stays_so_at_a_reload() {
+    let host = Host::of(&COUNTER, "1.0.0");
+    let (socket, port) = bound();
+    let mut node = host.node("one");
+    node.start_with_socket(socket, "job");
+    assert_eq!(count(port), (1, "1.0.0".to_owned()));
+    // Its job cannot overlap: who asks meanwhile waits.
+    node.reload();
+    wait_for(|| format!("the reload\n{}", node.log()), || node.log().contains("reload_applied").then_some(()));
+    assert_eq!(count(port), (2, "1.0.0".to_owned()));
 }
 
 #[test]

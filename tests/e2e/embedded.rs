@@ -9,7 +9,7 @@ use crate::support::host::free_port;
 use crate::support::{Host, wait_for};
 
 /// One answer of the counter: the count, and the version that counted.
-fn count(port: u16) -> (u64, String) {
+pub fn count(port: u16) -> (u64, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
