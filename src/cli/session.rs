@@ -54,6 +54,9 @@ static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 fn log(settings: &Settings, filter: &str) {
     let (filter, handle) = reload::Layer::new(directives(filter));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // To say that standard error is gone, it would write there, and panic: a worker whose launcher has died
+    // would not leave in order.
+    let lines = lines.log_internal_errors(false);
     let begun = tracing_subscriber::registry().with(filter);
     match settings.log.format {
         LogFormat::Text => begun.with(lines.with_ansi(false)).try_init().ok(),

@@ -61,7 +61,12 @@ fn main() -> ExitCode {
         _ => {}
     }
     FAULT.set((fault, argument)).expect("set once");
-    exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), KEYS, job) })
+    let code = exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), KEYS, job) });
+    // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
+    if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
+        hang();
+    }
+    code
 }
 
 /// What the node's job does, once the worker is up.
