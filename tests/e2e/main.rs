@@ -5,19 +5,25 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/namespace.rs"]
+mod namespace;
 
 mod support;
 
 mod activation;
 mod candidates;
+mod clocks;
 mod embedded;
 mod environment;
 mod kills;
 mod load;
+mod mounts;
 mod operators;
 mod overlap;
 mod refusals;
 mod reload;
+mod repeated;
+mod replaced;
 mod siblings;
 mod sources;
 mod upgrades;

@@ -24,6 +24,8 @@ pub struct Node {
     port: u16,
     launcher: Option<Child>,
     user: Option<u32>,
+    /// What runs the committed binary, if not the test itself.
+    through: Vec<String>,
 }
 
 /// What a command came to.
@@ -85,6 +87,7 @@ impl Node {
             port,
             launcher: None,
             user: None,
+            through: Vec::new(),
         }
     }
 
@@ -99,15 +102,34 @@ impl Node {
         self
     }
 
+    /// From now on the node is run by this program, which gets it as its last arguments and becomes it.
+    pub fn through(&mut self, program: &[&str]) {
+        self.through = program.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// The same node with this in its environment.
+    pub fn with_env(mut self, name: &'static str, value: PathBuf) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.host.join("bin").join(self.product.name));
+        let binary = self.host.join("bin").join(self.product.name);
+        let mut command = match self.through.split_first() {
+            None => Command::new(binary),
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+        };
         command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
         clean_env(&mut command);
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.env.iter().cloned());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
@@ -164,7 +186,7 @@ impl Node {
         let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" run 3<&0 0</dev/null";
         command.args(["-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
         clean_env(&mut command);
-        command.env("LISTEN_FDNAMES", name).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.env("LISTEN_FDNAMES", name).envs(self.env.iter().cloned());
         command.stdin(std::os::fd::OwnedFd::from(socket)).stdout(log.try_clone().unwrap()).stderr(log);
         self.launcher = Some(spawn(&mut command));
     }
@@ -172,10 +194,27 @@ impl Node {
     /// Starts it as a service manager does: the committed binary, whatever that is by now.
     pub fn start(&mut self) {
         assert!(self.launcher.is_none(), "node {} runs", self.name);
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = self.command();
-        command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg("run").stdin(Stdio::null()).stdout(self.log_file()).stderr(self.log_file());
         self.launcher = Some(spawn(&mut command));
+    }
+
+    /// What [`Self::start`] starts, for those who start it themselves. Its output belongs into
+    /// [`Self::log_file`].
+    pub fn run_command(&self) -> Command {
+        self.verb_command(&["run"])
+    }
+
+    /// What [`Self::cli`] runs.
+    pub fn verb_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(args);
+        command
+    }
+
+    /// The file that launchers and workers write to, opened at its end.
+    pub fn log_file(&self) -> File {
+        File::options().create(true).append(true).open(self.log_path()).unwrap()
     }
 
     /// Waits until the node answers over HTTP that it is ready.
