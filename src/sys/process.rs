@@ -134,10 +134,11 @@ pub struct Ran {
 }
 
 /// Runs a program to its end, for at most `patience`, keeping at most `limit` bytes of each output.
-/// Whatever it started is killed with it. Blocks; for processes that do not use [`reap`].
-pub fn run_bounded(program: &Program<'_>, patience: Duration, limit: u64) -> io::Result<Ran> {
+/// Whatever it started is killed with it. Its standard input is `stdin`, else empty. Blocks; for
+/// processes that do not use [`reap`].
+pub fn run_bounded(program: &Program<'_>, stdin: Option<OwnedFd>, patience: Duration, limit: u64) -> io::Result<Ran> {
     let mut command = program.command();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = retry_text_busy(|| command.spawn())?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(ChildPid);
     let reader = |pipe: Option<Box<dyn io::Read + Send>>| {
@@ -410,7 +411,7 @@ mod tests {
     fn run(path: &Path) -> io::Result<Ran> {
         let handle = File::open(path)?;
         let program = Program { handle: &handle, name: OsStr::new("program"), args: &[], env: &[], hidden_env: &[] };
-        run_bounded(&program, Duration::from_secs(10), 1024)
+        run_bounded(&program, None, Duration::from_secs(10), 1024)
     }
 
     #[test]
