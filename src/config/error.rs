@@ -152,6 +152,9 @@ pub enum ValueError {
     /// Not a number, or outside its range.
     #[error("must be a number between {0} and {1}")]
     Number(&'static str, &'static str),
+    /// Not a whole number, or outside its range.
+    #[error("must be a number between 1 and {0}")]
+    Count(u8),
     /// Not a size.
     #[error("{0}")]
     Size(LimitError),

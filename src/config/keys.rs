@@ -121,6 +121,7 @@ impl Draft {
                     tries: 0,
                     probe: Duration::ZERO,
                     sibling_verdict: Duration::ZERO,
+                    siblings_at_once: 0,
                 },
                 limits: Limits { archive: ByteLimit::bytes(1), binary: ByteLimit::bytes(1) },
                 log: Log { format: LogFormat::Text, filter: String::new() },
@@ -329,7 +330,7 @@ pub const KEYS: &[Key] = &[
         default: Fallback::Value("3"),
         meaning: "How often a trial may be cut short from outside (a reboot, say) before it has failed: 1 to 10.",
         example: "3",
-        set: |draft, raw| put(&mut draft.settings.trial.tries, value::tries(raw)),
+        set: |draft, raw| put(&mut draft.settings.trial.tries, value::count(raw, 10)),
     },
     Key {
         name: "trial.probe",
@@ -344,6 +345,14 @@ pub const KEYS: &[Key] = &[
         meaning: "For how long a sibling's verdict on a release is waited for and believed.",
         example: "\"24h\"",
         set: |draft, raw| put(&mut draft.settings.trial.sibling_verdict, value::duration(raw)),
+    },
+    Key {
+        name: "trial.siblings_at_once",
+        default: Fallback::Value("1"),
+        meaning: "How many nodes that share this binary may follow at a time to a release that one of them has proved: \
+                  1 to 64.",
+        example: "4",
+        set: |draft, raw| put(&mut draft.settings.trial.siblings_at_once, value::count(raw, 64)),
     },
     Key {
         name: "cache.max_size",

@@ -99,6 +99,8 @@ pub struct Trial {
     pub probe: Duration,
     /// For how long to wait for, and believe, a sibling's verdict.
     pub sibling_verdict: Duration,
+    /// How many nodes of a host may follow to a proven release at a time: 1 to 64.
+    pub siblings_at_once: u8,
 }
 
 /// How much the cache may keep. It is tidied after an upgrade, and by `cache prune`.

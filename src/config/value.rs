@@ -83,10 +83,11 @@ pub(super) fn fraction(raw: &Raw) -> Result<f64, ValueError> {
     }
 }
 
-pub(super) fn tries(raw: &Raw) -> Result<u8, ValueError> {
+/// A number from 1 to `most`.
+pub(super) fn count(raw: &Raw, most: u8) -> Result<u8, ValueError> {
     match raw.number()?.parse() {
-        Ok(tries) if (1..=10).contains(&tries) => Ok(tries),
-        _ => Err(ValueError::Number("1", "10")),
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(ValueError::Count(most)),
     }
 }
 
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn numbers_outside_their_range_are_refused() {
         for text in ["0", "11", "-1", "3.5", "NaN", ""] {
-            assert_eq!(tries(&plain(text)), Err(ValueError::Number("1", "10")), "{text:?}");
+            assert_eq!(count(&plain(text), 10), Err(ValueError::Count(10)), "{text:?}");
         }
         for text in ["0.51", "-0.1", "NaN", "inf", "20%"] {
             assert_eq!(fraction(&plain(text)), Err(ValueError::Number("0", "0.5")), "{text:?}");
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn a_file_must_use_the_right_kind_of_value() {
         assert_eq!(duration(&Raw::Number("30".into())), Err(ValueError::WantsText));
-        assert_eq!(tries(&Raw::Text("3".into())), Err(ValueError::WantsNumber));
+        assert_eq!(count(&Raw::Text("3".into()), 10), Err(ValueError::WantsNumber));
         assert_eq!(hosts(&Raw::Text("a.example".into())), Err(ValueError::WantsList));
         assert_eq!(size(&Raw::Number("4096".into())), Ok(ByteLimit::kib(4)));
         assert_eq!(size(&Raw::Other("true".into())), Err(ValueError::WantsText));
@@ -334,7 +335,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
             let raw = plain(&text);
-            let _ = (duration(&raw), window(&raw), fraction(&raw), tries(&raw), size(&raw), node(&raw));
+            let _ = (duration(&raw), window(&raw), fraction(&raw), count(&raw, 9), size(&raw), node(&raw));
             let _ = (repository(&raw), url(&raw), urls(&raw));
             let _ = (listen(&raw), path(&raw), listing(&raw), hosts(&raw), log_format(&raw), filter(&raw));
         }

@@ -14,6 +14,7 @@
 mod binary;
 mod capabilities;
 mod commit;
+mod doubt;
 mod error;
 mod folder;
 mod lease;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use binary::{Binary, Installed};
 pub use commit::CommitError;
+pub use doubt::Doubt;
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::binary::Installed;
@@ -131,6 +131,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether it claims to have fallen later than `now`, by more than the clocks of a host can differ.
+    #[must_use]
+    pub fn is_of_the_future(&self, now: Timestamp) -> bool {
+        self.at.duration_since(now) > SignedDuration::from_mins(1)
+    }
+
     /// Whether it fell less than `span` before `now`. One from the future is not recent: a forged
     /// date must not make a verdict last.
     #[must_use]

@@ -105,9 +105,14 @@ impl Supervisor {
         // Every step at its longest, and as much again for the way between them as old workers take to
         // leave, twice: they leave during probation, and on a busy host disks are as slow as workers.
         let span = steps.start + steps.probation + steps.handoff + steps.drain * 3;
-        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
+        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span, steps.siblings_at_once);
         let epoch = match lease.map_err(|error| refused(error.to_string()))? {
-            LeaseOutcome::Mine(epoch) => epoch,
+            LeaseOutcome::Mine { epoch, after } => {
+                if let Some(sibling) = after {
+                    tracing::warn!(event = "lease_taken_over", %sibling, "its time was over, and it was not given back");
+                }
+                epoch
+            }
             LeaseOutcome::Held { by, remaining, .. } => {
                 return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }

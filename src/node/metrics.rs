@@ -68,6 +68,13 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     family("exuvia_upgrade_signature_failures_total", "where", "Archives that did not verify.", false);
     family("exuvia_upgrade_cache_requests_total", "result", "Looks into the shared cache.", false);
 
+    family(
+        "exuvia_siblings_doubted_total",
+        "reason",
+        "Things said of siblings of this host that were not believed.",
+        false,
+    );
+
     // From the history, so that they survive the change of worker that every upgrade is.
     let (mut attempts, mut rollbacks) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
     for attempt in engine.ledger.attempts(HISTORY).unwrap_or_default() {

@@ -10,6 +10,7 @@
 
 mod app;
 mod control;
+mod doubts;
 mod http;
 mod link;
 mod metrics;

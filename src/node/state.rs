@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::status::LastCheck;
+use crate::install::Doubt;
 use crate::types::Version;
 use crate::upgrade::Step;
 
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) counters: Counters,
     checks: Mutex<Checks>,
     launcher: Mutex<Version>,
+    doubted: Mutex<BTreeSet<Doubt>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,7 +59,13 @@ impl Counters {
 impl State {
     pub(super) fn new(launcher: Version) -> Self {
         let (activity, _) = watch::channel(Activity::Standby);
-        Self { activity, counters: Counters::default(), checks: Mutex::default(), launcher: Mutex::new(launcher) }
+        Self {
+            activity,
+            counters: Counters::default(),
+            checks: Mutex::default(),
+            launcher: Mutex::new(launcher),
+            doubted: Mutex::default(),
+        }
     }
 
     /// The launcher's version: it may change under a worker that stays.
@@ -67,6 +75,11 @@ impl State {
 
     pub(super) fn set_launcher(&self, version: Version) {
         *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+
+    /// Whether this doubt is new to this worker.
+    pub(super) fn doubts_first(&self, doubt: &Doubt) -> bool {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner).insert(doubt.clone())
     }
 
     pub(super) fn set(&self, activity: Activity) {

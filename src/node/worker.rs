@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Request, Told};
+use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
 use super::source::{SourceError, source};
@@ -109,6 +110,8 @@ pub fn engine(
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+/// Nodes of a host beyond this do not make each other wait longer.
+const LONGEST_QUEUE: u32 = 32;
 /// How long a leaving worker waits for the end of work that is all but done.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
@@ -318,6 +321,7 @@ impl Worker {
 
     fn start(&mut self, work: Work) {
         self.state.counters.add("exuvia_upgrade_checks_total", "");
+        tell_doubts(&self.engine, &self.state);
         self.resumed = match &work {
             Work::Resume(trial) => Some(trial.id.clone()),
             _ => None,
@@ -433,9 +437,11 @@ impl Worker {
         });
         if let Ok(Done::Nothing(Found::Waiting { until, because, .. })) = &done {
             let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-            // A sibling's trial may end at any time; the rest is known to the moment.
+            // A sibling's trial may end at any time; the rest is known to the moment. The more nodes wait,
+            // the less often each of them looks: whoever finds the lease free prepares at some expense.
+            let siblings = self.engine.install.siblings(&self.engine.node).min(LONGEST_QUEUE);
             let pause = match because {
-                Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random()),
+                Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random() * f64::from(siblings)),
                 Wait::Gate(_) | Wait::SiblingFailed(_) => wait,
             };
             if Instant::now() + pause < self.next {

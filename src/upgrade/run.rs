@@ -128,7 +128,8 @@ impl Engine {
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
     pub(super) fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
-        if let Some(lease) = self.install.lease_of_sibling(&self.node) {
+        let at_once = self.settings.trial.siblings_at_once;
+        if let Some(lease) = self.install.lease_in_the_way(&self.node, &plan.version, at_once) {
             let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
             return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
         }
