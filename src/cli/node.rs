@@ -26,6 +26,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         data: data(&settings)?,
         listen: settings.listen,
         trial: settings.trial.clone(),
+        health: settings.health.clone(),
         options: cli.options(),
     };
     launcher::run(setup)?;

@@ -23,6 +23,7 @@ mod policy;
 mod record;
 #[cfg(test)]
 mod tests;
+mod vitals;
 
 pub use binary::{Binary, Installed};
 pub use commit::CommitError;
@@ -33,3 +34,4 @@ pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
 pub use package::package_manager;
 pub use policy::Policy;
 pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};
+pub use vitals::Vitals;

@@ -124,6 +124,7 @@ fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
         tries_left: 2,
         lease,
         since: Timestamp::now(),
+        before: None,
     }
 }
 
@@ -168,6 +169,8 @@ fn verdict(version: &str, kind: VerdictKind) -> Verdict {
         since: Timestamp::now(),
         at: Timestamp::now(),
         output: String::new(),
+        before: None,
+        after: None,
     }
 }
 

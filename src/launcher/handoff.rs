@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Listener;
+use super::protocol::{Listener, Reported};
 use super::worker::{Tail, Worker};
 use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Lock, Moment, OutputPipe, Program};
@@ -118,6 +118,7 @@ impl Baton {
                     started: worker.started,
                     heard: worker.heard,
                     stopping: false,
+                    said: Reported::default(),
                     exit: None,
                 })
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::protocol::Listener;
-use crate::config::Trial;
+use crate::config::{HealthChecks, Trial};
 use crate::install::InstallError;
 use crate::sys::{Moment, PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
@@ -29,6 +29,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// How candidates prove themselves.
     pub trial: Trial,
+    /// Who is asked how a candidate is.
+    pub health: HealthChecks,
     /// The options with which this program was started, without its verb: workers and the next
     /// launcher get the same.
     pub options: Vec<OsString>,

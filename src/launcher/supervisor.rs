@@ -1,6 +1,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::bedside::Bedside;
 use super::handoff::Baton;
 use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
 use super::setup::{LauncherError, Setup};
@@ -28,6 +29,8 @@ pub(super) struct Supervisor {
     /// Workers that were asked to leave, and when they are made to.
     pub(super) leaving: Vec<(Worker, Moment)>,
     pub(super) restart: Restart,
+    /// The health of the version that serves and of the candidate, around a trial.
+    pub(super) bedside: Bedside,
     stopping: bool,
 }
 
@@ -35,6 +38,8 @@ pub(super) struct Supervisor {
 #[derive(Debug, Default)]
 pub(super) struct Restart {
     failures: u32,
+    /// How often it did so under this launcher.
+    pub(super) total: u32,
     pub(super) due: Option<Moment>,
 }
 
@@ -124,6 +129,7 @@ impl Supervisor {
             candidate: None,
             leaving: Vec::new(),
             restart: Restart::default(),
+            bedside: Bedside::default(),
             stopping: false,
         }
     }
@@ -160,6 +166,7 @@ impl Supervisor {
             }
             fds.extend(worker.output.as_ref().map(AsFd::as_fd));
         }
+        fds.extend(self.bedside.checkup.output());
         let now = Moment::now();
         let patience = self.deadlines().map(|deadline| now.until(deadline)).min().unwrap_or(Duration::from_mins(10));
         // One millisecond more, so that a deadline has passed when it is looked at.
@@ -181,6 +188,7 @@ impl Supervisor {
         if let Some((_, deadline)) = &mut self.candidate {
             *deadline = deadline.after(late);
         }
+        self.bedside.forgive(late);
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
@@ -195,7 +203,7 @@ impl Supervisor {
 
     /// The pids of all workers that are not reaped yet.
     pub(super) fn children(&self) -> Vec<ChildPid> {
-        self.workers().map(|worker| worker.pid).collect()
+        self.workers().map(|worker| worker.pid).chain(self.bedside.checkup.pid()).collect()
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -207,11 +215,16 @@ impl Supervisor {
             let step = Some(*deadline).filter(|deadline| *deadline > now);
             [step, worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
-        active.chain(candidate).chain(self.leaving.iter().map(|(_, deadline)| *deadline)).chain(self.restart.due)
+        let health = self.bedside.deadlines(self.leaving.is_empty(), now);
+        let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
+        active.chain(candidate).chain(leaving).chain(self.restart.due).chain(health)
     }
 
     fn note_exits(&mut self) {
         for (pid, exit) in reap() {
+            if self.bedside.checkup.note_exit(pid, exit) {
+                continue;
+            }
             if let Some(worker) = self.workers_mut().find(|worker| worker.pid == pid) {
                 worker.exit = Some(exit);
             }
@@ -226,7 +239,7 @@ impl Supervisor {
             self.hear_active(message);
         }
         for message in self.candidate.as_mut().map(|(worker, _)| worker.hear()).unwrap_or_default() {
-            self.hear_candidate(&message);
+            self.hear_candidate(message);
         }
         for (worker, _) in &mut self.leaving {
             worker.hear();
@@ -253,6 +266,11 @@ impl Supervisor {
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
+            ToLauncher::Vitals(reported) => {
+                if let Some(worker) = &mut self.active {
+                    worker.said = reported;
+                }
+            }
             ToLauncher::Watchdog | ToLauncher::Stopping => {}
         }
     }
@@ -265,6 +283,7 @@ impl Supervisor {
             return;
         }
         let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
+        self.restart.total = self.restart.total.saturating_add(1);
         self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
         let pause = Duration::from_millis(500).saturating_mul(1 << self.restart.failures.min(10)).min(LONGEST_PAUSE);
         self.restart.due = Some(Moment::now().after(pause));
@@ -347,6 +366,7 @@ impl Supervisor {
                 self.active_ended(how);
             }
         }
+        self.see_to_health(now);
         self.meet_trial_deadlines(now);
     }
 

@@ -12,9 +12,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::handoff::Baton;
+use super::judge::Judgement;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
+use crate::install::{
+    Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind, Vitals,
+};
 use crate::sys::{Exit, Moment, end_myself_after};
 use crate::types::{NodeName, Version};
 
@@ -22,18 +25,18 @@ use crate::types::{NodeName, Version};
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
 
 /// How a candidate failed: a stable word, and a sentence.
-struct Failure {
+pub(super) struct Failure {
     kind: VerdictKind,
     reason: &'static str,
     detail: String,
 }
 
 impl Failure {
-    fn bad(reason: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn bad(reason: &'static str, detail: impl Into<String>) -> Self {
         Self { kind: VerdictKind::Bad, reason, detail: detail.into() }
     }
 
-    fn inconclusive(reason: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn inconclusive(reason: &'static str, detail: impl Into<String>) -> Self {
         Self { kind: VerdictKind::Inconclusive, reason, detail: detail.into() }
     }
 }
@@ -56,7 +59,7 @@ impl Supervisor {
             self.record_success(&trial);
         } else if trial.tries_left == 0 {
             let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
-            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
+            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new(), None);
         } else if let Some(trial) = &mut self.record.trial {
             tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
             trial.progress = Progress::Pending;
@@ -65,11 +68,16 @@ impl Supervisor {
         self.save();
     }
 
-    /// A worker asks to have a staged candidate tried. It hears the answer before anything can fail.
-    pub(super) fn try_candidate(&mut self, request: TryRequest) {
+    /// Starts the candidate. The worker that asked hears the answer before anything can fail.
+    pub(super) fn begin_trial(&mut self, request: TryRequest) {
         let id = request.id.clone();
         match self.admit(request) {
-            Err(reply) => self.answer(reply),
+            Err(reply) => {
+                if !self.is_at_work() {
+                    self.leave_bedside();
+                }
+                self.answer(reply);
+            }
             Ok((candidate, binary)) => {
                 self.answer(TryReply::Accepted { id });
                 let deadline = Moment::now().after(self.setup.trial.start);
@@ -82,18 +90,23 @@ impl Supervisor {
     }
 
     /// Tells whoever asked, also when it is on its way out already.
-    fn answer(&self, reply: TryReply) {
+    pub(super) fn answer(&self, reply: TryReply) {
         tracing::info!(event = "trial_requested", answer = ?reply);
         if let Some(worker) = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker)) {
             worker.tell(&ToWorker::TryReply(reply));
         }
     }
 
+    /// Whether a trial is under way already, or none can begin any more.
+    pub(super) fn is_at_work(&self) -> bool {
+        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
+        self.is_stopping() || self.candidate.is_some() || under_way
+    }
+
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
         let TryRequest { id, candidate, purpose, asked_for } = request;
-        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        if self.is_stopping() || self.candidate.is_some() || under_way {
+        if self.is_at_work() {
             return Err(TryReply::Busy { id });
         }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
@@ -132,6 +145,7 @@ impl Supervisor {
             tries_left: resumed.map_or(steps.tries.into(), |trial| trial.tries_left).saturating_sub(1),
             lease: Some(epoch),
             since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
+            before: self.vitals_before_trial(),
         });
         if !self.save() {
             self.record.trial = before;
@@ -145,18 +159,27 @@ impl Supervisor {
     pub(super) fn give_up(&mut self, GiveUp { id, reason }: &GiveUp) {
         let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending && trial.id == *id {
-            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new());
+            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new(), None);
             self.save();
             self.tell_verdict();
         }
     }
 
-    pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
+    pub(super) fn hear_candidate(&mut self, message: ToLauncher) {
         match message {
             ToLauncher::Ready if self.progress() == Some(Progress::Starting) => self.candidate_ready(),
             ToLauncher::Stopping => {
                 if let Some((worker, _)) = &mut self.candidate {
                     worker.stopping = true;
+                }
+            }
+            ToLauncher::Vitals(reported) => {
+                if let Some((worker, _)) = &mut self.candidate {
+                    worker.said = reported;
+                }
+                // What it says of itself counts in every state, also before it is ready.
+                if let Judgement::Sick(because) = self.judgement_of_job() {
+                    self.fail(&Failure::bad("unhealthy", because));
                 }
             }
             // A candidate has nothing to ask for, and its status is not the node's yet.
@@ -181,6 +204,7 @@ impl Supervisor {
         if let Some(old) = self.active.take() {
             self.dismiss(old);
         }
+        self.begin_probation(probation);
     }
 
     /// The sibling that tried this version and found it bad, if that is still believed.
@@ -191,7 +215,7 @@ impl Supervisor {
     }
 
     /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
-    fn probation(&self) -> Duration {
+    pub(super) fn probation(&self) -> Duration {
         let steps = &self.setup.trial;
         let Some(trial) = &self.record.trial else { return steps.probation };
         if proven_by_sibling(self, trial) { steps.sibling_probation.min(steps.probation) } else { steps.probation }
@@ -215,8 +239,7 @@ impl Supervisor {
                 let limit = self.setup.trial.start;
                 self.fail(&Failure::bad("not-ready", format!("it did not say that it is ready within {limit:?}")));
             }
-            // Old workers are this launcher's own children to wait for: they leave first.
-            Progress::Probation if alive && self.leaving.is_empty() => self.hand_off(),
+            Progress::Probation => self.meet_probation(due, alive, now),
             Progress::Handoff if alive => self.commit(),
             _ => {}
         }
@@ -243,7 +266,8 @@ impl Supervisor {
     }
 
     /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
-    fn hand_off(&mut self) {
+    pub(super) fn hand_off(&mut self) {
+        self.leave_bedside();
         let install = self.install.clone();
         let Some(trial) = self.record.trial.clone() else { return };
         if let Some(trial) = &mut self.record.trial {
@@ -311,8 +335,9 @@ impl Supervisor {
     }
 
     /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
-    fn fail(&mut self, failure: &Failure) {
+    pub(super) fn fail(&mut self, failure: &Failure) {
         let Some(trial) = self.record.trial.clone() else { return };
+        let after = self.vitals_of_candidate();
         let children = self.children();
         let output = match &mut self.candidate {
             None => String::new(),
@@ -322,7 +347,7 @@ impl Supervisor {
                 worker.tail.text()
             }
         };
-        self.record_failure(&trial, failure, output);
+        self.record_failure(&trial, failure, output, after);
         self.save();
         // Siblings see the verdict before they may try.
         if let Some(epoch) = trial.lease {
@@ -334,6 +359,7 @@ impl Supervisor {
     /// Kills what is left of the candidate and lets the version before serve.
     fn back_to_running(&mut self, failed: Option<&Trial>) {
         end_myself_after(None);
+        self.leave_bedside();
         let children = self.children();
         if let Some((worker, _)) = self.candidate.take() {
             worker.kill(&children);
@@ -379,6 +405,7 @@ impl Supervisor {
 
     /// A stop is under way: the trial is due again at the next start, and the stop costs no try.
     pub(super) fn set_trial_aside(&mut self) {
+        self.leave_bedside();
         if self.progress().is_none_or(|progress| progress == Progress::Pending) {
             return;
         }
@@ -406,6 +433,7 @@ impl Supervisor {
     }
 
     fn record_success(&mut self, trial: &Trial) {
+        let after = self.vitals_of_candidate();
         let from = std::mem::replace(&mut self.record.running, trial.candidate.clone());
         self.record.previous = Some(from.clone());
         self.record.conclude(Verdict {
@@ -419,10 +447,12 @@ impl Supervisor {
             since: trial.since,
             at: Timestamp::now(),
             output: String::new(),
+            before: trial.before.clone(),
+            after,
         });
     }
 
-    fn record_failure(&mut self, trial: &Trial, failure: &Failure, output: String) {
+    fn record_failure(&mut self, trial: &Trial, failure: &Failure, output: String, after: Option<Vitals>) {
         tracing::error!(
             event = "trial_failed",
             version = %trial.candidate.version,
@@ -441,6 +471,8 @@ impl Supervisor {
             since: trial.since,
             at: Timestamp::now(),
             output,
+            before: trial.before.clone(),
+            after,
         });
     }
 

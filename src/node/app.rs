@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::report::JobReport;
 use crate::crypto::{Keyring, KeyringError, Release};
-use crate::types::{NameError, Product, Version, VersionError};
+use crate::types::{Health, NameError, Product, Version, VersionError};
 
 /// What makes a program a self-updating node: its name, its version, its keys and its job.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,7 @@ pub struct JobContext {
     pub(super) ready: Arc<Notify>,
     pub(super) active: watch::Receiver<bool>,
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) report: Arc<JobReport>,
 }
 
 /// Why an [`App`] is not one.
@@ -69,6 +71,25 @@ impl JobContext {
     /// Tells the node that the job can do its work. A candidate that never says so is not ready.
     pub fn ready(&self) {
         self.ready.notify_one();
+    }
+
+    /// Says how the job is, and why. It holds until something else is said. What a candidate says of
+    /// itself decides its trial: `Unhealthy` ends it at once, unless the version before was no better;
+    /// `Inconclusive`, for a lack of something that is not the candidate's fault, makes its probation
+    /// longer (up to `trial.longest_probation`), and then ends it without a veto. A job that never says
+    /// anything is judged by its readiness, its signs of life and the configured checks alone.
+    pub fn health(&self, health: Health, because: &str) {
+        self.report.say(health, because);
+    }
+
+    /// Counts a request that the job has served. Shown in status and metrics; decides nothing.
+    pub fn request_served(&self) {
+        self.report.count(false);
+    }
+
+    /// Counts a request that the job could not serve, by its own fault.
+    pub fn request_failed(&self) {
+        self.report.count(true);
     }
 
     /// Waits until the job may begin to change things that others share.

@@ -14,6 +14,7 @@ mod doubts;
 mod http;
 mod link;
 mod metrics;
+mod report;
 mod source;
 mod state;
 mod status;

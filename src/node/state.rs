@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::report::JobReport;
 use super::status::LastCheck;
 use crate::install::Doubt;
 use crate::types::Version;
@@ -34,6 +35,8 @@ pub(super) struct State {
     checks: Mutex<Checks>,
     launcher: Mutex<Version>,
     doubted: Mutex<BTreeSet<Doubt>>,
+    /// What the job tells about itself.
+    pub(super) report: Arc<JobReport>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,7 +60,7 @@ impl Counters {
 }
 
 impl State {
-    pub(super) fn new(launcher: Version) -> Self {
+    pub(super) fn new(launcher: Version, report: Arc<JobReport>) -> Self {
         let (activity, _) = watch::channel(Activity::Standby);
         Self {
             activity,
@@ -65,6 +68,7 @@ impl State {
             checks: Mutex::default(),
             launcher: Mutex::new(launcher),
             doubted: Mutex::default(),
+            report,
         }
     }
 

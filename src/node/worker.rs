@@ -14,6 +14,7 @@ use super::control::{self, Event, Failure, Order as Asked, Request, Told};
 use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
+use super::report::JobReport;
 use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
@@ -135,7 +136,10 @@ impl Worker {
         let (stop, stopping) = watch::channel(false);
         let (activate, active) = watch::channel(false);
         let ready = Arc::new(Notify::new());
-        let mut job = tokio::spawn((app.job)(JobContext { ready: ready.clone(), active, stopping: stopping.clone() }));
+        let report = Arc::new(JobReport::default());
+        let mut said = report.watch();
+        let context = JobContext { ready: ready.clone(), active, stopping: stopping.clone(), report: report.clone() };
+        let mut job = tokio::spawn((app.job)(context));
 
         // Whoever signals a worker by hand wants it to leave in order.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -149,27 +153,35 @@ impl Worker {
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
-        let state = Arc::new(State::new(hello.launcher.clone()));
+        let state = Arc::new(State::new(hello.launcher.clone(), report.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker =
             Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
 
-        tokio::select! {
-            () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
-            ended = &mut job => return Err(job_ended(ended)),
-            () = wait_for_leave(&mut orders) => return Ok(()),
-            _ = terminate.recv() => {
-                worker.link.tell(&ToLauncher::Stopping);
-                return Ok(());
+        loop {
+            tokio::select! {
+                () = ready.notified() => break,
+                Ok(()) = said.changed() => worker.link.tell(&ToLauncher::Vitals(report.reported())),
+                ended = &mut job => return Err(job_ended(ended)),
+                () = wait_for_leave(&mut orders) => return Ok(()),
+                _ = terminate.recv() => {
+                    worker.link.tell(&ToLauncher::Stopping);
+                    return Ok(());
+                }
             }
         }
+        worker.link.tell(&ToLauncher::Ready);
         let (requests, mut asked) = mpsc::channel::<Asked>(8);
         let mut listeners = Some(listeners);
         let mut servers: Vec<JoinHandle<std::io::Result<()>>> = Vec::new();
         loop {
             let idle = worker.running.is_none() && *activate.borrow();
             tokio::select! {
-                _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
+                _ = pulse.tick() => {
+                    worker.link.tell(&ToLauncher::Watchdog);
+                    worker.link.tell(&ToLauncher::Vitals(report.reported()));
+                }
+                Ok(()) = said.changed() => worker.link.tell(&ToLauncher::Vitals(report.reported())),
                 order = orders.recv() => match order {
                     Some(Order::Activate) => {
                         // Said again after a trial that was cut short, and then to the proven worker.
@@ -442,7 +454,7 @@ impl Worker {
             let siblings = self.engine.install.siblings(&self.engine.node).min(LONGEST_QUEUE);
             let pause = match because {
                 Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random() * f64::from(siblings)),
-                Wait::Gate(_) | Wait::SiblingFailed(_) => wait,
+                Wait::Gate(_) | Wait::SiblingFailed(_) | Wait::Unclear(_) => wait,
             };
             if Instant::now() + pause < self.next {
                 self.next = self.look_at(pause);

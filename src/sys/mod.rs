@@ -14,6 +14,7 @@
 
 mod channel;
 mod clock;
+mod command;
 mod config_file;
 mod dir;
 mod error;
@@ -26,9 +27,11 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod vitals;
 
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
+pub use command::{nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
@@ -44,3 +47,4 @@ pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, end_myself_after, forbid_dumping, kill_marked,
     kill_strays, own_program, reap, run_bounded,
 };
+pub use vitals::{own_descriptors, resident_memory};
