@@ -10,6 +10,7 @@ mod support;
 
 mod candidates;
 mod environment;
+mod health;
 mod kills;
 mod many;
 mod operators;

@@ -129,6 +129,8 @@ fn x5_two_nodes_of_a_host_try_each_bad_release_once_between_them() {
     }
     host.assert_committed("1.0.0");
     host.releases().publish("1.1.0");
-    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.1.0")));
+    for node in &nodes {
+        node.wait_until_it_runs("1.1.0");
+    }
     host.assert_clean(&["1.0.0", "1.1.0"], &[&nodes[0], &nodes[1]]);
 }
