@@ -7,7 +7,7 @@ use super::checkup::{Answer, Check, Checkup, configured};
 use super::judge::{Judge, Judgement, of_job};
 use super::protocol::{TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use super::trial::Failure;
+use super::verdict::Failure;
 use super::worker::Worker;
 use crate::install::{Progress, Verdict, Vitals};
 use crate::sys::{Moment, resident_memory};

@@ -20,6 +20,7 @@ mod protocol;
 mod setup;
 mod supervisor;
 mod trial;
+mod verdict;
 mod worker;
 
 pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reported, ToLauncher, ToWorker, TryReply, TryRequest};

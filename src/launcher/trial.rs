@@ -1,11 +1,14 @@
 //! The trial: the state machine whose states are [`Progress`] and whose edges are the methods here.
 //!
 //! ```text
-//!            try_candidate          READY               probation over       taken over, proved
+//!            begin_trial            READY            probation over, sound   taken over, proved
 //!  (Pending) ───────────▶ Starting ───────▶ Probation ────────────────▶ Handoff ───────────▶ commit
-//!      ▲                     │                  │                          │                   │
-//!      └── set_trial_aside ──┴──────────────────┴── fail: back to the version before ──────────┘
+//!      ▲                     │                │ ▲ │                        │                   │
+//!      │                     │                └─┘ │ extend_probation       │                   │
+//!      └── set_trial_aside ──┴────────────────────┴── fail: back to the version before ────────┘
 //! ```
+//!
+//! How healthy the candidate is in the meantime is the matter of [`super::bedside`].
 
 use std::time::Duration;
 
@@ -15,31 +18,12 @@ use super::handoff::Baton;
 use super::judge::Judgement;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{
-    Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind, Vitals,
-};
+use super::verdict::{Failure, doing};
+use crate::install::{Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial};
 use crate::sys::{Exit, Moment, end_myself_after};
-use crate::types::{NodeName, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
-
-/// How a candidate failed: a stable word, and a sentence.
-pub(super) struct Failure {
-    kind: VerdictKind,
-    reason: &'static str,
-    detail: String,
-}
-
-impl Failure {
-    pub(super) fn bad(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind: VerdictKind::Bad, reason, detail: detail.into() }
-    }
-
-    pub(super) fn inconclusive(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind: VerdictKind::Inconclusive, reason, detail: detail.into() }
-    }
-}
 
 impl Supervisor {
     /// At a start: what became of a trial that was under way when the launcher before ended.
@@ -205,20 +189,6 @@ impl Supervisor {
             self.dismiss(old);
         }
         self.begin_probation(probation);
-    }
-
-    /// The sibling that tried this version and found it bad, if that is still believed.
-    fn failed_at_sibling(&self, version: &Version) -> Option<NodeName> {
-        let believed = self.setup.trial.sibling_verdict;
-        let failed = self.install.failed_at_sibling(&self.setup.node, version, Timestamp::now(), believed);
-        failed.ok().flatten().map(|(node, _)| node)
-    }
-
-    /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
-    pub(super) fn probation(&self) -> Duration {
-        let steps = &self.setup.trial;
-        let Some(trial) = &self.record.trial else { return steps.probation };
-        if proven_by_sibling(self, trial) { steps.sibling_probation.min(steps.probation) } else { steps.probation }
     }
 
     pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
@@ -430,76 +400,5 @@ impl Supervisor {
         if let Err(error) = self.install.release_lease(epoch) {
             tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
         }
-    }
-
-    fn record_success(&mut self, trial: &Trial) {
-        let after = self.vitals_of_candidate();
-        let from = std::mem::replace(&mut self.record.running, trial.candidate.clone());
-        self.record.previous = Some(from.clone());
-        self.record.conclude(Verdict {
-            trial: trial.id.clone(),
-            candidate: trial.candidate.clone(),
-            from,
-            purpose: trial.purpose,
-            kind: VerdictKind::Good,
-            reason: "committed".to_owned(),
-            detail: "it served through its probation, as worker and as launcher".to_owned(),
-            since: trial.since,
-            at: Timestamp::now(),
-            output: String::new(),
-            before: trial.before.clone(),
-            after,
-        });
-    }
-
-    fn record_failure(&mut self, trial: &Trial, failure: &Failure, output: String, after: Option<Vitals>) {
-        tracing::error!(
-            event = "trial_failed",
-            version = %trial.candidate.version,
-            reason = failure.reason,
-            detail = failure.detail,
-            still_running = %self.record.running.version,
-        );
-        self.record.conclude(Verdict {
-            trial: trial.id.clone(),
-            candidate: trial.candidate.clone(),
-            from: self.record.running.clone(),
-            purpose: trial.purpose,
-            kind: failure.kind,
-            reason: failure.reason.to_owned(),
-            detail: failure.detail.clone(),
-            since: trial.since,
-            at: Timestamp::now(),
-            output,
-            before: trial.before.clone(),
-            after,
-        });
-    }
-
-    fn tell_verdict(&self) {
-        if let (Some(worker), Some(verdict)) = (&self.active, self.record.verdicts.last()) {
-            worker.tell(&ToWorker::Verdict(Box::new(verdict.clone())));
-        }
-    }
-}
-
-fn proven_by_sibling(supervisor: &Supervisor, trial: &Trial) -> bool {
-    let believed = supervisor.setup.trial.sibling_verdict;
-    let now = Timestamp::now();
-    supervisor.install.nodes().unwrap_or_default().iter().any(|(node, record)| {
-        *node != supervisor.setup.node
-            && record.verdicts.iter().any(|verdict| {
-                verdict.kind == VerdictKind::Good
-                    && verdict.candidate == trial.candidate
-                    && verdict.is_recent(now, believed)
-            })
-    })
-}
-
-fn doing(progress: Progress) -> &'static str {
-    match progress {
-        Progress::Pending | Progress::Starting => "starting",
-        Progress::Probation => "on probation",
-        Progress::Handoff => "its launcher was proving itself",
     }
 }
