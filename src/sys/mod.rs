@@ -31,7 +31,7 @@ mod vitals;
 
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
-pub use command::{nothing_to_read, spawn_command};
+pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
