@@ -208,6 +208,22 @@ fn x3_a_check_that_hangs_or_cannot_be_started_blames_nobody_and_leaves_no_proces
 }
 
 #[test]
+fn x3_the_version_before_cannot_answer_for_the_candidate() {
+    let host = with_script("exit 0\n");
+    let node = host.start("one");
+    host.releases().publish_bad("1.1.0", "will-not-leave");
+    node.wait_until_it_runs("1.1.0");
+    let before = node.log().len();
+    host.releases().publish("1.2.0");
+    node.wait_until_it_runs("1.2.0");
+    let log = node.log().split_off(before);
+    let at = |words: &str| log.find(words).unwrap_or_else(|| panic!("{words} is not in\n{log}"));
+    assert!(at("about=\"running\"") < at("candidate_ready"), "{log}");
+    assert!(at("candidate_ready") < at("it did not leave in time"), "{log}");
+    assert!(at("it did not leave in time") < at("about=\"candidate\""), "{log}");
+}
+
+#[test]
 fn x3_an_address_of_the_host_is_asked_by_a_process_of_its_own_and_its_status_counts() {
     let status = Arc::new(AtomicU16::new(200));
     let asked = Arc::new(AtomicU32::new(0));
