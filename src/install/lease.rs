@@ -55,7 +55,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 impl Lease {
     /// For how long it still holds; `None`: it does not.
-    fn remaining(&self, now: BootClock) -> Option<Duration> {
+    pub(super) fn remaining(&self, now: BootClock) -> Option<Duration> {
         let remaining = now.until(self.deadline);
         (self.is_of_this_boot() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
     }
@@ -74,12 +74,12 @@ const FILE: &str = "lease.json";
 
 /// The leases that stand: at least one, or there is no file. Several only where siblings follow to
 /// what is committed already. Versions that know of one lease read the first.
-#[derive(Debug, Serialize, Deserialize)]
-struct Standing {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Standing {
     #[serde(flatten)]
-    first: Lease,
+    pub(super) first: Lease,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    beside: Vec<Lease>,
+    pub(super) beside: Vec<Lease>,
 }
 
 impl Install {
@@ -105,8 +105,8 @@ impl Install {
             let (by, candidate) = (lease.owner.clone(), lease.candidate.clone());
             return Ok(LeaseOutcome::Held { by, candidate, remaining });
         }
-        // Guards against a forged epoch at the end of the number range.
-        let epoch = LeaseEpoch(newest.checked_add(1).unwrap_or(state.epoch + 1));
+        // Guards against forged epochs at the end of the number range.
+        let epoch = LeaseEpoch(newest.checked_add(1).or(state.epoch.checked_add(1)).unwrap_or(1));
         state.epoch = epoch.0;
         self.write_state(&state)?;
         let deadline = now.after(span.min(LONGEST));

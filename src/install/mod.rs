@@ -17,6 +17,9 @@ mod commit;
 mod doubt;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod package;
 mod policy;
@@ -26,7 +29,7 @@ mod tests;
 mod vitals;
 
 pub use binary::{Binary, Installed};
-pub use commit::CommitError;
+pub use commit::{CommitError, Committed};
 pub use doubt::Doubt;
 pub use error::InstallError;
 pub use folder::{Adopted, Install};

@@ -5,17 +5,23 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/namespace.rs"]
+mod namespace;
 
 mod support;
 
 mod candidates;
+mod clocks;
 mod environment;
 mod health;
 mod kills;
 mod many;
+mod mounts;
 mod operators;
 mod recurring;
 mod refusals;
+mod repeated;
+mod replaced;
 mod siblings;
 mod sources;
 mod upgrades;
