@@ -21,7 +21,7 @@ use crate::types::{NodeName, Target, Version};
         EXIT CODES\n  \
         0 done, or nothing to do   1 unexpected   2 usage   3 this install cannot upgrade itself\n  \
         4 verification failed   5 refused by policy (pin, pause, downgrade, veto)   6 source or network\n  \
-        7 rolled back   8 busy   9 storage (space, permission)   100 `upgrade check`: an update is available\n  \
+        7 rolled back   8 busy, or no verdict: try again later   9 storage (space, permission)   100 `upgrade check`: an update is available\n  \
         `doctor`: 0 nothing stands against running and upgrading   2 configuration   3 runs, cannot upgrade itself   9 cannot run")]
 pub(super) struct Cli {
     /// Read this configuration file instead of the system's
@@ -85,6 +85,16 @@ pub(super) enum Verb {
     SelfDescribe,
     #[command(hide = true)]
     Rehearse,
+    #[command(hide = true)]
+    AskHealth(AskHealth),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AskHealth {
+    /// The address
+    pub(super) url: url::Url,
+    /// How long it may take, in milliseconds
+    pub(super) within_ms: u64,
 }
 
 #[derive(Debug, Args)]

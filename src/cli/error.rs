@@ -37,7 +37,10 @@ pub(super) enum CliError {
         running
     )]
     RolledBack { version: Version, reason: String, running: Version },
-    #[error("the trial of {version} ended without a verdict on it ({reason}). Still running {running}; try again")]
+    #[error(
+        "the trial of {version} ended without a verdict on it ({reason}). Still running {running}; \
+         it is not vetoed: try again when what stood in the way has passed"
+    )]
     NoVerdict { version: Version, reason: String, running: Version },
     #[error("the node did not finish within {waited_s} s; the upgrade goes on by itself: see `status` and `history`")]
     OutOfPatience { waited_s: u64 },
@@ -86,7 +89,7 @@ impl ToolError for CliError {
             Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
-            Self::NoVerdict { .. } => Exit::Unexpected,
+            Self::NoVerdict { .. } => Exit::Busy,
             Self::NotSigned { .. } | Self::CacheRejected(_) => Exit::Verification,
         }
     }

@@ -22,7 +22,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn follow(install: &Install, settings: &Settings, cli: &Cli, attempt: AttemptId) -> Result<(), CliError> {
     let trial = &settings.trial;
     // Every try at its longest, and time for a restart in between.
-    let patience = (trial.start + trial.probation + trial.handoff + trial.drain + Duration::from_secs(30))
+    let probation = trial.probation.max(trial.longest_probation);
+    let checks = settings.health.timeout * 4;
+    let patience = (trial.start + probation + trial.handoff + trial.drain + checks + Duration::from_secs(30))
         .saturating_mul(u32::from(trial.tries));
     let begun = Instant::now();
     let prefix = format!("{attempt}-");

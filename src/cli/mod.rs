@@ -9,6 +9,7 @@ mod cache;
 mod doctor;
 mod error;
 mod follow;
+mod health;
 mod history;
 mod manual;
 mod node;
@@ -54,6 +55,7 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Worker => node::worker(app, &cli),
         Verb::SelfDescribe => node::describe(app),
         Verb::Rehearse => node::rehearse(app, &cli),
+        Verb::AskHealth(verb) => health::ask(app, &cli, verb),
         Verb::Upgrade(verb) => upgrade::upgrade(app, &cli, verb),
         Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
         Verb::Status => status::status(app, &cli),

@@ -31,6 +31,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         listen: settings.listen,
         job_listen: settings.job.listen.clone(),
         trial: settings.trial.clone(),
+        health: settings.health.clone(),
         options: cli.options(),
         files,
         configuration: configuration(app, cli)?,

@@ -58,8 +58,14 @@ fn tell(status: &Status) {
         _ => {}
     }
     say(&format!("doing      {}", of_activity(&status.activity)));
+    if let Some(vitals) = &status.vitals {
+        say(&format!("vitals     {vitals}"));
+    }
     if let Some(trial) = &status.trial {
         say(&format!("trial      {}", of_trial(trial)));
+        if let Some(before) = &trial.before {
+            say(&format!("before it  {before}"));
+        }
     }
     if !status.can_upgrade {
         say("upgrades   not from here: this user cannot replace the binary; `upgrade` says why");

@@ -159,6 +159,7 @@ impl Ask for Recorder {
             tries_left: settings.trial.tries.into(),
             lease: None,
             since: Timestamp::now(),
+            before: None,
         };
         let noted = note(install, node, running, trial);
         match noted {

@@ -152,6 +152,9 @@ pub enum ValueError {
     /// Not a number, or outside its range.
     #[error("must be a number between {0} and {1}")]
     Number(&'static str, &'static str),
+    /// Not a whole number, or outside its range.
+    #[error("must be a number between 1 and {0}")]
+    Count(u8),
     /// Not a size.
     #[error("{0}")]
     Size(LimitError),
@@ -176,6 +179,12 @@ pub enum ValueError {
     /// Not a URL, or one with something in it that may be secret.
     #[error("must be an http(s) URL, without user, password, query and fragment")]
     Url,
+    /// Not an address of this host.
+    #[error("must be an http(s) URL of this host (localhost, 127.0.0.1 or [::1]), without user and password")]
+    OwnUrl,
+    /// Not a command.
+    #[error("must be a list of a program's absolute path and its arguments")]
+    Command,
     /// Not a host.
     #[error("must be host names or addresses, each with an optional :port, without scheme, path or wildcard")]
     Host,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ValueError;
-use super::settings::{CacheLimits, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+use super::settings::{CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
 use super::value::{self, Raw};
 use crate::types::{ByteLimit, Channel, Product};
 use jiff::tz::TimeZone;
@@ -115,6 +115,7 @@ impl Draft {
                 trial: Trial {
                     start: Duration::ZERO,
                     probation: Duration::ZERO,
+                    longest_probation: Duration::ZERO,
                     sibling_probation: Duration::ZERO,
                     handoff: Duration::ZERO,
                     drain: Duration::ZERO,
@@ -122,6 +123,14 @@ impl Draft {
                     tries: 0,
                     probe: Duration::ZERO,
                     sibling_verdict: Duration::ZERO,
+                    siblings_at_once: 0,
+                },
+                health: HealthChecks {
+                    command: Vec::new(),
+                    url: None,
+                    every: Duration::ZERO,
+                    timeout: Duration::ZERO,
+                    failures: 0,
                 },
                 limits: Limits { archive: ByteLimit::bytes(1), binary: ByteLimit::bytes(1) },
                 log: Log { format: LogFormat::Text, filter: String::new() },
@@ -306,6 +315,14 @@ pub const KEYS: &[Key] = &[
         set: |draft, raw| put(&mut draft.settings.trial.probation, value::duration(raw)),
     },
     Key {
+        name: "trial.longest_probation",
+        default: Fallback::Value("30m"),
+        meaning: "How long its probation may last in all while nobody can tell its health; then the version before \
+                  serves again, without a veto.",
+        example: "\"30m\"",
+        set: |draft, raw| put(&mut draft.settings.trial.longest_probation, value::duration(raw)),
+    },
+    Key {
         name: "trial.sibling_probation",
         default: Fallback::Value("60s"),
         meaning: "The same, where a sibling on this host has proved the release already.",
@@ -338,7 +355,7 @@ pub const KEYS: &[Key] = &[
         default: Fallback::Value("3"),
         meaning: "How often a trial may be cut short from outside (a reboot, say) before it has failed: 1 to 10.",
         example: "3",
-        set: |draft, raw| put(&mut draft.settings.trial.tries, value::tries(raw)),
+        set: |draft, raw| put(&mut draft.settings.trial.tries, value::count(raw, 10)),
     },
     Key {
         name: "trial.probe",
@@ -353,6 +370,51 @@ pub const KEYS: &[Key] = &[
         meaning: "For how long a sibling's verdict on a release is waited for and believed.",
         example: "\"24h\"",
         set: |draft, raw| put(&mut draft.settings.trial.sibling_verdict, value::duration(raw)),
+    },
+    Key {
+        name: "trial.siblings_at_once",
+        default: Fallback::Value("1"),
+        meaning: "How many nodes that share this binary may follow at a time to a release that one of them has proved: \
+                  1 to 64.",
+        example: "4",
+        set: |draft, raw| put(&mut draft.settings.trial.siblings_at_once, value::count(raw, 64)),
+    },
+    Key {
+        name: "health.command",
+        default: Fallback::Words("none"),
+        meaning: "A program by its absolute path, and its arguments, that tells how the node does (run without a \
+                  shell): exit code 0 is healthy, 75 says that nobody can tell just now, others are unhealthy.",
+        example: "[\"/usr/local/bin/check-node\", \"--deep\"]",
+        set: |draft, raw| put(&mut draft.settings.health.command, value::command(raw)),
+    },
+    Key {
+        name: "health.url",
+        default: Fallback::Words("none"),
+        meaning: "An address of this host that tells how the node does: 200 is healthy, 429 and 503 with Retry-After \
+                  say that nobody can tell just now, others are unhealthy.",
+        example: "\"http://127.0.0.1:7650/readyz\"",
+        set: |draft, raw| put(&mut draft.settings.health.url, value::own_url(raw).map(Some)),
+    },
+    Key {
+        name: "health.every",
+        default: Fallback::Value("10s"),
+        meaning: "Time between two rounds of these checks during a probation.",
+        example: "\"10s\"",
+        set: |draft, raw| put(&mut draft.settings.health.every, value::duration(raw)),
+    },
+    Key {
+        name: "health.timeout",
+        default: Fallback::Value("5s"),
+        meaning: "How long such a check may take; one that takes longer is unhealthy.",
+        example: "\"5s\"",
+        set: |draft, raw| put(&mut draft.settings.health.timeout, value::duration(raw)),
+    },
+    Key {
+        name: "health.failures",
+        default: Fallback::Value("3"),
+        meaning: "How many unhealthy answers in a row fail a candidate: 1 to 10.",
+        example: "3",
+        set: |draft, raw| put(&mut draft.settings.health.failures, value::count(raw, 10)),
     },
     Key {
         name: "cache.max_size",

@@ -341,7 +341,7 @@ mod tests {
         for strictness in [Strictness::Strict, Strictness::Lenient] {
             let error = load(&bad, strictness).unwrap_err();
             let ConfigError::Value(bad) = error else { panic!("{error}") };
-            assert_eq!((bad.key, bad.problem), ("trial.tries", ValueError::Number("1", "10")));
+            assert_eq!((bad.key, bad.problem), ("trial.tries", ValueError::Count(10)));
             assert_eq!(bad.origin, Origin::File { path: "/etc/0.toml".into(), line: 3 });
         }
         let ConfigError::Value(bad) = refused(&input(&[], &[("EXUVIA_POLL_INTERVAL", "soon")], &[])) else { panic!() };

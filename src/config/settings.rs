@@ -27,6 +27,8 @@ pub struct Settings {
     pub rollout: Rollout,
     /// `trial.*`
     pub trial: Trial,
+    /// `health.*`
+    pub health: HealthChecks,
     /// `cache.*`
     pub cache: CacheLimits,
     /// `limits.*`
@@ -99,7 +101,9 @@ pub struct Trial {
     pub start: Duration,
     /// For how long it must then stay healthy.
     pub probation: Duration,
-    /// The same, where a sibling on this host has already proved the release.
+    /// How long that may last in all while nobody can tell its health.
+    pub longest_probation: Duration,
+    /// The same as [`Self::probation`], where a sibling on this host has already proved the release.
     pub sibling_probation: Duration,
     /// For how long the candidate must prove itself as a launcher.
     pub handoff: Duration,
@@ -113,6 +117,23 @@ pub struct Trial {
     pub probe: Duration,
     /// For how long to wait for, and believe, a sibling's verdict.
     pub sibling_verdict: Duration,
+    /// How many nodes of a host may follow to a proven release at a time: 1 to 64.
+    pub siblings_at_once: u8,
+}
+
+/// Who is asked how a candidate is, besides the candidate itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthChecks {
+    /// A command and its arguments, run without a shell. Empty: none.
+    pub command: Vec<String>,
+    /// An address of this host.
+    pub url: Option<String>,
+    /// Time between two rounds of checks.
+    pub every: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// Unhealthy answers in a row that a candidate is failed for: 1 to 10.
+    pub failures: u8,
 }
 
 /// How much the cache may keep. It is tidied after an upgrade, and by `cache prune`.

@@ -83,10 +83,11 @@ pub(super) fn fraction(raw: &Raw) -> Result<f64, ValueError> {
     }
 }
 
-pub(super) fn tries(raw: &Raw) -> Result<u8, ValueError> {
+/// A number from 1 to `most`.
+pub(super) fn count(raw: &Raw, most: u8) -> Result<u8, ValueError> {
     match raw.number()?.parse() {
-        Ok(tries) if (1..=10).contains(&tries) => Ok(tries),
-        _ => Err(ValueError::Number("1", "10")),
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(ValueError::Count(most)),
     }
 }
 
@@ -160,6 +161,32 @@ fn plain_url(text: &str) -> Result<String, ValueError> {
         return Err(ValueError::Url);
     }
     Ok(text.to_owned())
+}
+
+/// An address of this host: loopback, without user and password.
+pub(super) fn own_url(raw: &Raw) -> Result<String, ValueError> {
+    let text = raw.text()?;
+    let url = Url::parse(text).map_err(|_| ValueError::OwnUrl)?;
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let open = url.username().is_empty() && url.password().is_none();
+    if loopback && open && matches!(url.scheme(), "http" | "https") {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError::OwnUrl)
+    }
+}
+
+/// A program by its absolute path, and its arguments.
+pub(super) fn command(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    let argv: Vec<String> = items(raw)?.into_iter().map(str::to_owned).collect();
+    let is_absolute = argv.first().is_some_and(|program| PathBuf::from(program).is_absolute());
+    let is_plain = argv.iter().all(|word| !word.contains('\0'));
+    if is_absolute && is_plain { Ok(argv) } else { Err(ValueError::Command) }
 }
 
 pub(super) fn hosts(raw: &Raw) -> Result<Vec<String>, ValueError> {
@@ -273,7 +300,7 @@ mod tests {
     #[test]
     fn numbers_outside_their_range_are_refused() {
         for text in ["0", "11", "-1", "3.5", "NaN", ""] {
-            assert_eq!(tries(&plain(text)), Err(ValueError::Number("1", "10")), "{text:?}");
+            assert_eq!(count(&plain(text), 10), Err(ValueError::Count(10)), "{text:?}");
         }
         for text in ["0.51", "-0.1", "NaN", "inf", "20%"] {
             assert_eq!(fraction(&plain(text)), Err(ValueError::Number("0", "0.5")), "{text:?}");
@@ -283,7 +310,7 @@ mod tests {
     #[test]
     fn a_file_must_use_the_right_kind_of_value() {
         assert_eq!(duration(&Raw::Number("30".into())), Err(ValueError::WantsText));
-        assert_eq!(tries(&Raw::Text("3".into())), Err(ValueError::WantsNumber));
+        assert_eq!(count(&Raw::Text("3".into()), 10), Err(ValueError::WantsNumber));
         assert_eq!(hosts(&Raw::Text("a.example".into())), Err(ValueError::WantsList));
         assert_eq!(size(&Raw::Number("4096".into())), Ok(ByteLimit::kib(4)));
         assert_eq!(size(&Raw::Other("true".into())), Err(ValueError::WantsText));
@@ -343,12 +370,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_health_check_is_a_program_by_its_path_or_an_address_of_this_host() {
+        let argv = ["/bin/check", "--deep", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(command(&Raw::List(argv.clone())), Ok(argv));
+        assert_eq!(command(&plain("/bin/check, --deep")).map(|argv| argv.len()), Ok(2));
+        for text in ["", "check", "./check", "/bin/ch\0eck"] {
+            assert_eq!(command(&plain(text)), Err(ValueError::Command), "{text:?}");
+        }
+        assert_eq!(command(&Raw::Text("/bin/check".into())), Err(ValueError::WantsList));
+        for text in
+            ["http://127.0.0.1:7650/readyz?deep=1", "https://localhost/", "http://[::1]:80/x", "http://127.9.9.9/"]
+        {
+            assert_eq!(own_url(&plain(text)), Ok(text.to_owned()));
+        }
+        for text in [
+            "",
+            "/readyz",
+            "http://10.0.0.1/",
+            "http://localhost.example/",
+            "http://u:p@127.0.0.1/",
+            "ftp://127.0.0.1/",
+        ] {
+            assert_eq!(own_url(&plain(text)), Err(ValueError::OwnUrl), "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
             let raw = plain(&text);
-            let _ = (duration(&raw), window(&raw), fraction(&raw), tries(&raw), size(&raw), node(&raw));
-            let _ = (repository(&raw), url(&raw), urls(&raw));
+            let _ = (duration(&raw), window(&raw), fraction(&raw), count(&raw, 9), size(&raw), node(&raw));
+            let _ = (repository(&raw), url(&raw), urls(&raw), own_url(&raw), command(&raw));
             let _ = (listen(&raw), path(&raw), listing(&raw), hosts(&raw), log_format(&raw), filter(&raw));
         }
 

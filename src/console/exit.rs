@@ -20,7 +20,7 @@ pub enum Exit {
     Source = 6,
     /// The candidate failed its trial, and the old version runs again.
     RolledBack = 7,
-    /// Somebody else is at work there.
+    /// Somebody else is at work there, or something else stood in the way of a verdict: try again.
     Busy = 8,
     /// Space, permission, a file that is missing or in the way.
     Storage = 9,

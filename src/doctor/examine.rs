@@ -102,6 +102,14 @@ fn install(facts: &Facts, findings: &mut Vec<Finding>) {
             format!("chmod go-w {path}, after a look at what is in it (`verify`)"),
         );
     }
+    if let Some(program) = &facts.lost_check {
+        no_upgrades(
+            "health-command",
+            format!("health.command names {}, and there is no program that may be executed", program.display()),
+            "without its answer nobody can tell a candidate's health, and no upgrade gets through its trial",
+            format!("put the program there and chmod +x {}, or correct health.command", program.display()),
+        );
+    }
     let needed = facts.binary_length.saturating_mul(ROOM);
     if home.place.free < needed {
         no_upgrades(
@@ -249,6 +257,7 @@ mod tests {
             cache: seen("/var/cache/exuvia"),
             process: Process { user: 1000, umask: Some(0o022), sets_capabilities: false },
             package: None,
+            lost_check: None,
             container: None,
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             built: "2026-11-01T00:00:00Z".parse().unwrap(),
@@ -281,6 +290,7 @@ mod tests {
         assert_eq!(found(|facts| facts.binary_mode = 0o775), ("writable-by-others", no));
         assert_eq!(found(|facts| facts.capabilities = true), ("capabilities", no));
         assert_eq!(found(|facts| facts.home.place.free = 1 << 20), ("space", no));
+        assert_eq!(found(|facts| facts.lost_check = Some("/no/check".into())), ("health-command", no));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::install::{Install, package_manager};
-use crate::sys::{Place, Process, SysError, container_hint, file_capabilities, file_owner, own_program};
+use crate::sys::{Place, Process, SysError, can_execute, container_hint, file_capabilities, file_owner, own_program};
 
 /// A folder that this node needs, as it is, or as the nearest one above it that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Facts {
     pub process: Process,
     /// Who looks after the binary's folder, where that is a package manager.
     pub package: Option<&'static str>,
+    /// The program of `health.command`, where that cannot be executed.
+    pub lost_check: Option<PathBuf>,
     /// What says that this is a container.
     pub container: Option<String>,
     /// The time.
@@ -88,6 +90,7 @@ impl Facts {
             cache: Seen::of(&settings.cache_dir)?,
             process: Process::this(),
             package: package_manager(home),
+            lost_check: settings.health.command.first().map(PathBuf::from).filter(|program| !can_execute(program)),
             container: container_hint(),
             now: Timestamp::now(),
             built: Timestamp::from_second(built.max(OLDEST)).unwrap_or(Timestamp::UNIX_EPOCH),

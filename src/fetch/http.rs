@@ -295,7 +295,7 @@ impl Http {
         }
     }
 
-    fn client(&self, direct: bool) -> Result<&Client, FetchError> {
+    pub(super) fn client(&self, direct: bool) -> Result<&Client, FetchError> {
         let cell = if direct { &self.direct } else { &self.proxied };
         if let Some(client) = cell.get() {
             return Ok(client);

@@ -28,6 +28,7 @@ mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod github;
+mod health;
 mod http;
 mod link;
 mod listing;
@@ -50,6 +51,7 @@ pub use backoff::backoff;
 pub use bundle::Bundle;
 pub use error::{AuthoritiesError, Cause, FetchError};
 pub use github::{GITHUB_API, GitHubReleases, Repository, RepositoryError};
+pub use health::ask_health;
 pub use http::Http;
 pub use listing::{Asset, Listing, ListingLimits, Origin, Release, SkipReason, Skipped};
 pub use location::{Location, LocationError};

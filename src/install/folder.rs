@@ -183,6 +183,13 @@ impl Install {
         Ok(names.into_iter().filter_map(|name| Some((name.clone(), self.node(&name).ok()??))).collect())
     }
 
+    /// How many other nodes have run from this install.
+    #[must_use]
+    pub fn siblings(&self, node: &NodeName) -> u32 {
+        let names = self.node_names().unwrap_or_default();
+        u32::try_from(names.iter().filter(|name| *name != node).count()).unwrap_or(u32::MAX)
+    }
+
     /// A sibling of `node` whose trial of that version failed, and when, if that is still believed.
     pub fn failed_at_sibling(
         &self,
@@ -206,7 +213,7 @@ impl Install {
         Ok(None)
     }
 
-    fn node_names(&self) -> Result<Vec<NodeName>, InstallError> {
+    pub(super) fn node_names(&self) -> Result<Vec<NodeName>, InstallError> {
         let names = self.nodes.names()?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
     }

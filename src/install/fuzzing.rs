@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::folder::State;
-use super::lease::Lease;
+use super::lease::{Lease, Standing};
 use super::policy::Policy;
 use super::record::{self, NodeRecord};
 use crate::sys::BootClock;
@@ -19,8 +19,11 @@ pub fn record(bytes: &[u8], now: Timestamp) {
     same_again::<State>(bytes);
     same_again::<Policy>(bytes);
     if let Some(lease) = same_again::<Lease>(bytes) {
-        let held = lease.remaining(BootClock::now()).unwrap_or_default();
-        assert!(held.as_secs() <= 24 * 3600, "a lease that holds for {held:?}");
+        holds_for_a_day_at_most(&lease);
+    }
+    if let Some(Standing { first, beside }) = same_again::<Standing>(bytes) {
+        assert_eq!(same_again::<Lease>(bytes).as_ref(), Some(&first), "versions that know of one lease read the first");
+        beside.iter().for_each(holds_for_a_day_at_most);
     }
     if let Some(node) = same_again::<NodeRecord>(bytes) {
         let span = std::time::Duration::from_hours(24);
@@ -34,6 +37,11 @@ pub fn record(bytes: &[u8], now: Timestamp) {
         let bytes = record::encode(&node).expect("what was read can be written");
         assert!(record::LIMIT.admits(bytes.len() as u64), "{} bytes", bytes.len());
     }
+}
+
+fn holds_for_a_day_at_most(lease: &Lease) {
+    let held = lease.remaining(BootClock::now()).unwrap_or_default();
+    assert!(held.as_secs() <= 24 * 3600, "a lease that holds for {held:?}");
 }
 
 fn same_again<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {

@@ -14,6 +14,7 @@
 mod binary;
 mod capabilities;
 mod commit;
+mod doubt;
 mod error;
 mod folder;
 #[cfg(any(test, fuzzing))]
@@ -25,12 +26,15 @@ mod policy;
 mod record;
 #[cfg(test)]
 mod tests;
+mod vitals;
 
 pub use binary::{Binary, Installed};
 pub use commit::{CommitError, Committed};
+pub use doubt::Doubt;
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
 pub use package::package_manager;
 pub use policy::Policy;
 pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};
+pub use vitals::Vitals;

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::binary::Installed;
 use super::error::InstallError;
 use super::lease::LeaseEpoch;
+use super::vitals::Vitals;
 use crate::sys::{Dir, Refusal, SysError};
 use crate::types::ByteLimit;
 
@@ -114,6 +115,9 @@ pub struct Trial {
     pub lease: Option<LeaseEpoch>,
     /// When it was asked for.
     pub since: Timestamp,
+    /// How the version that served did, right before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Vitals>,
 }
 
 /// What became of a trial.
@@ -151,9 +155,24 @@ pub struct Verdict {
     pub at: Timestamp,
     /// The end of what the candidate wrote, at most 8 KiB.
     pub output: String,
+    /// How the version that served did, right before the trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Vitals>,
+    /// How the candidate did, at last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vitals>,
 }
 
 impl Verdict {
+    /// The reason of a trial that ended because nobody could tell the candidate's health.
+    pub const HEALTH: &str = "health";
+
+    /// Whether it claims to have fallen later than `now`, by more than the clocks of a host can differ.
+    #[must_use]
+    pub fn is_of_the_future(&self, now: Timestamp) -> bool {
+        self.at.duration_since(now) > SignedDuration::from_mins(1)
+    }
+
     /// Whether it fell less than `span` before `now`. One from the future is not recent: a forged
     /// date must not make a verdict last.
     #[must_use]

@@ -101,8 +101,8 @@ impl Site {
     }
 
     fn lease(&self, name: &str, candidate: &Installed, span: Duration) -> Option<LeaseEpoch> {
-        match self.install.acquire_lease(&node(name), candidate, span).unwrap() {
-            LeaseOutcome::Mine(epoch) => Some(epoch),
+        match self.install.acquire_lease(&node(name), candidate, span, 1).unwrap() {
+            LeaseOutcome::Mine { epoch, .. } => Some(epoch),
             LeaseOutcome::Held { .. } => None,
         }
     }
@@ -124,6 +124,7 @@ fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
         tries_left: 2,
         lease,
         since: Timestamp::now(),
+        before: None,
     }
 }
 
@@ -168,6 +169,8 @@ fn verdict(version: &str, kind: VerdictKind) -> Verdict {
         since: Timestamp::now(),
         at: Timestamp::now(),
         output: String::new(),
+        before: None,
+        after: None,
     }
 }
 
@@ -379,17 +382,18 @@ fn a_commit_under_a_lost_lease_is_refused() {
 fn a_lease_is_anothers_after_its_deadline_and_not_before() {
     let site = Site::new();
     let candidate = site.stage("1.1.0");
+    let in_the_way = |name: &str| site.install.lease_in_the_way(&node(name), &version("1.1.0"), 1);
     let first = site.lease("a", &candidate, SPAN).unwrap();
-    let held = site.install.acquire_lease(&node("b"), &candidate, SPAN).unwrap();
+    let held = site.install.acquire_lease(&node("b"), &candidate, SPAN, 1).unwrap();
     assert!(
         matches!(&held, LeaseOutcome::Held { by, remaining, .. } if *by == node("a") && *remaining <= SPAN + SPAN),
         "{held:?}"
     );
-    assert!(site.install.lease_of_sibling(&node("b")).is_some());
-    assert!(site.install.lease_of_sibling(&node("a")).is_none(), "one's own is no sibling's");
+    assert!(in_the_way("b").is_some());
+    assert!(in_the_way("a").is_none(), "one's own is no sibling's");
     let second = site.lease("a", &candidate, NONE).expect("one's own is renewed");
     assert!(second > first);
-    assert!(site.install.lease_of_sibling(&node("b")).is_none());
+    assert!(in_the_way("b").is_none());
     assert!(site.lease("b", &candidate, SPAN).unwrap() > second);
 }
 
@@ -413,6 +417,7 @@ fn a_lease_of_another_boot_or_a_damaged_one_holds_nobody_up() {
 fn a11_a_forged_lease_delays_for_a_day_at_most_and_authorises_nothing() {
     let site = Site::new();
     let candidate = site.stage("1.1.0");
+    let in_the_way = |name: &str| site.install.lease_in_the_way(&node(name), &version("1.1.0"), 1);
     site.lease("forger", &candidate, SPAN).unwrap();
     let now = site.json("lease.json")["deadline"].as_u64().unwrap();
     for deadline in [now + 25 * 3600, u64::MAX] {
@@ -420,7 +425,7 @@ fn a11_a_forged_lease_delays_for_a_day_at_most_and_authorises_nothing() {
             lease["deadline"] = json!(deadline);
             lease["owner"] = json!("forger");
         });
-        assert!(site.install.lease_of_sibling(&node("a")).is_none());
+        assert!(in_the_way("a").is_none());
         assert!(site.lease("a", &candidate, SPAN).is_some());
     }
     site.lease("a", &candidate, SPAN).unwrap();
@@ -452,6 +457,85 @@ fn a11_a_forged_verdict_delays_for_as_long_as_verdicts_are_believed_and_one_of_t
         assert_eq!(failed(now), delays.then(|| node("a")), "{kind:?} {at}");
     }
     assert_eq!(site.install.failed_at_sibling(&node("a"), &version("1.1.0"), now, believed).unwrap(), None);
+}
+
+#[test]
+fn a11_what_is_not_believed_of_a_sibling_is_named_and_holds_nobody_up() {
+    let site = Site::new();
+    let now = Timestamp::now();
+    let doubts = || site.install.doubts(&node("a"), now).unwrap();
+    let candidate = site.stage("1.1.0");
+    site.adopt("b", "1.0.0");
+    site.lease("b", &candidate, SPAN).unwrap();
+    assert_eq!(doubts(), [], "an honest sibling");
+
+    site.edit("lease.json", |lease| lease["owner"] = json!("ghost"));
+    assert_eq!(doubts(), [Doubt::LeaseOfStranger { owner: node("ghost") }]);
+    site.edit("lease.json", |lease| lease["deadline"] = json!(u64::MAX));
+    assert_eq!(doubts(), [Doubt::LeaseTooLong { owner: node("ghost") }]);
+    fs::write(site.path("lease.json"), "[]").unwrap();
+    let mut record = site.adopt("b", "1.0.0").0;
+    let at = now + Duration::from_hours(1);
+    record.verdicts = vec![verdict("1.1.0", VerdictKind::Bad), Verdict { at, ..verdict("1.2.0", VerdictKind::Bad) }];
+    site.install.write_node(&node("b"), &record).unwrap();
+    let coming = Doubt::VerdictOfTheFuture { node: node("b"), version: version("1.2.0") };
+    assert_eq!(doubts(), [Doubt::LeaseUnreadable, coming]);
+    fs::write(site.path("nodes/b.json"), "{").unwrap();
+    assert_eq!(doubts(), [Doubt::LeaseUnreadable, Doubt::RecordUnreadable { node: node("b") }]);
+    assert!(site.lease("a", &candidate, SPAN).is_some(), "none of it is in the way");
+    assert_eq!(site.install.doubts(&node("b"), now).unwrap(), [], "and what is one's own is no sibling's");
+}
+
+#[test]
+fn siblings_follow_to_what_is_committed_as_many_at_once_as_are_allowed_and_try_anything_else_alone() {
+    let site = Site::new();
+    let (next, later) = (site.stage("1.1.0"), site.stage("1.2.0"));
+    let ask = |name: &str, candidate: &Installed, at_once: u8| match site
+        .install
+        .acquire_lease(&node(name), candidate, SPAN, at_once)
+        .unwrap()
+    {
+        LeaseOutcome::Mine { epoch, .. } => Some(epoch),
+        LeaseOutcome::Held { .. } => None,
+    };
+    let first = ask("a", &next, 3).unwrap();
+    assert_eq!(ask("b", &next, 3), None, "nobody has proved it yet");
+    site.install.commit(&next, first).unwrap();
+    let (second, third) = (ask("b", &next, 3).unwrap(), ask("c", &next, 3).unwrap());
+    assert!(first < second && second < third);
+    assert_eq!(ask("d", &next, 3), None, "three are enough");
+    assert!(site.install.lease_in_the_way(&node("d"), &next.version, 3).is_some());
+    assert!(site.install.lease_in_the_way(&node("d"), &next.version, 4).is_none());
+    site.install.release_lease(first).unwrap();
+    assert_eq!(ask("d", &later, 3), None, "something new is tried when nobody else is in between");
+    let fourth = ask("d", &next, 3).unwrap();
+    for epoch in [second, third] {
+        site.install.commit(&next, epoch).unwrap();
+        site.install.release_lease(epoch).unwrap();
+        assert!(matches!(site.install.commit(&next, epoch), Err(CommitError::LeaseLost)));
+    }
+    assert_eq!(site.json("lease.json")["epoch"], json!(fourth), "where older versions look for it");
+    site.install.release_lease(fourth).unwrap();
+    assert!(!site.path("lease.json").exists());
+    assert!(ask("a", &later, 3).unwrap() > fourth);
+    site.assert_committed("1.1.0");
+}
+
+#[test]
+fn a_lease_is_extended_by_its_holder_alone_and_never_once_it_is_lost() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let slow = site.lease("a", &candidate, NONE).unwrap();
+    assert!(site.install.extend_lease(slow, SPAN).unwrap(), "nobody took it over");
+    assert!(site.lease("b", &candidate, SPAN).is_none());
+    assert!(site.install.extend_lease(slow, NONE).unwrap());
+    let taken = site.install.acquire_lease(&node("b"), &candidate, SPAN, 1).unwrap();
+    let LeaseOutcome::Mine { epoch: quick, after } = taken else { panic!("{taken:?}") };
+    assert_eq!(after, Some(node("a")));
+    assert!(!site.install.extend_lease(slow, SPAN).unwrap());
+    site.install.release_lease(quick).unwrap();
+    assert!(!site.install.extend_lease(slow, SPAN).unwrap());
+    assert!(!site.path("lease.json").exists());
 }
 
 #[test]
@@ -602,8 +686,8 @@ fn l3_of_nodes_that_swap_at_once_only_lease_holders_commit_and_the_path_is_alway
                 scope.spawn(move || {
                     let mut committed = Vec::new();
                     for _ in 0..40 {
-                        let outcome = install.acquire_lease(&node(&version.replace('.', "-")), &candidate, SPAN);
-                        let LeaseOutcome::Mine(epoch) = outcome.unwrap() else { continue };
+                        let outcome = install.acquire_lease(&node(&version.replace('.', "-")), &candidate, SPAN, 1);
+                        let LeaseOutcome::Mine { epoch, .. } = outcome.unwrap() else { continue };
                         install.commit(&candidate, epoch).unwrap();
                         assert_eq!(install.committed().unwrap().unwrap(), candidate, "nobody else may meanwhile");
                         install.release_lease(epoch).unwrap();

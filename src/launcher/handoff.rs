@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Reloads;
+use super::protocol::{Reloads, Reported};
 use super::sockets::{SocketNote, Sockets};
 use super::worker::{Tail, Worker};
 use crate::config::{ConfigFile, hand_files, take_files};
@@ -152,6 +152,7 @@ impl Baton {
                     started: worker.started,
                     heard: worker.heard,
                     stopping: false,
+                    said: Reported::default(),
                     exit: None,
                 })
             }

@@ -7,19 +7,25 @@
 //!   launcher;
 //! - each step is on disk before it begins; what an operator causes is never counted against a
 //!   release, and a kill from outside spends a try but passes no verdict;
+//! - a candidate that is ready and sick is found out: by what it says of itself, or by checks that the
+//!   launcher starts; what it cannot be blamed for ends its trial without a verdict on it;
 //! - a failed worker is killed with its process group and with whatever escaped from it;
 //! - nothing that came over a network is parsed here, and no connection is opened.
 
+mod bedside;
+mod checkup;
 mod handoff;
+mod judge;
 mod protocol;
 mod reload;
 mod setup;
 mod sockets;
 mod supervisor;
 mod trial;
+mod verdict;
 mod worker;
 
 pub use handoff::Baton;
-pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reloads, ToLauncher, ToWorker, TryReply, TryRequest};
+pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

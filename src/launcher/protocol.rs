@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::install::{Installed, Purpose, Verdict};
-use crate::types::{NodeName, Overlap, Version};
+use crate::types::{Health, NodeName, Overlap, Version};
 
 /// The version of this protocol. It grows only when an older peer could misread a message.
 pub const PROTOCOL: u32 = 1;
@@ -28,6 +28,24 @@ pub enum ToLauncher {
     Try(TryRequest),
     /// A trial that is due cannot be begun again.
     GiveUp(GiveUp),
+    /// How its job does.
+    Vitals(Reported),
+}
+
+/// What a worker tells about its job: again with each sign of life, and at once when its health changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reported {
+    /// Requests that the job served or failed since the worker started.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub errors: u64,
+    /// Descriptors that the worker has open.
+    pub descriptors: Option<u64>,
+    /// What the job says of itself, if it ever did.
+    pub health: Option<Health>,
+    /// Why, for people.
+    pub because: String,
 }
 
 /// Why a trial that is due will not come about.
@@ -209,6 +227,7 @@ impl ToLauncher {
             Self::Stopping => "STOPPING=1".to_owned(),
             Self::Try(request) => format!("X_TRY={}", json(request)),
             Self::GiveUp(trial) => format!("X_GIVE_UP={}", json(trial)),
+            Self::Vitals(reported) => format!("X_VITALS={}", json(reported)),
         }
         .into_bytes()
     }
@@ -225,6 +244,7 @@ impl ToLauncher {
                 "STOPPING" if value == "1" => Some(Self::Stopping),
                 "X_TRY" => serde_json::from_str(value).ok().map(Self::Try),
                 "X_GIVE_UP" => serde_json::from_str(value).ok().map(Self::GiveUp),
+                "X_VITALS" => serde_json::from_str(value).ok().map(Self::Vitals),
                 _ => None,
             })
             .collect()
@@ -291,9 +311,12 @@ mod tests {
             ToLauncher::Stopping,
             ToLauncher::Overlap(Overlap::UntilReady),
             ToLauncher::Try(request),
+            ToLauncher::Vitals(Reported { health: Some(Health::Unhealthy), requests: 7, ..Reported::default() }),
         ] {
             assert_eq!(ToLauncher::decode(&message.encode()), vec![message]);
         }
+        let less = ToLauncher::decode(b"X_VITALS={\"errors\":2}");
+        assert_eq!(less, [ToLauncher::Vitals(Reported { errors: 2, ..Reported::default() })]);
         assert_eq!(ToLauncher::decode(b"MAINPID=1\nREADY=1\nFUTURE=x"), vec![ToLauncher::Ready]);
     }
 

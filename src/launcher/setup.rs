@@ -3,7 +3,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{ConfigFile, Configuration, Settings, Trial};
+use crate::config::{ConfigFile, Configuration, HealthChecks, Settings, Trial};
 use crate::install::InstallError;
 use crate::sys::{PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
@@ -27,6 +27,8 @@ pub struct Setup {
     pub job_listen: Vec<SocketAddr>,
     /// How candidates prove themselves.
     pub trial: Trial,
+    /// Who is asked how a candidate is.
+    pub health: HealthChecks,
     /// The options with which this program was started, without its verb: workers and the next
     /// launcher get the same.
     pub options: Vec<OsString>,

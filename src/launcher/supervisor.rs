@@ -1,6 +1,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use super::bedside::Bedside;
 use super::handoff::Baton;
 use super::protocol::{Hello, PROTOCOL, Reloads, ToLauncher, ToWorker};
 use super::reload::{Before, Successor};
@@ -42,6 +43,8 @@ pub(super) struct Supervisor {
     /// Workers that were asked to leave, and when they are made to.
     pub(super) leaving: Vec<(Worker, Moment)>,
     pub(super) restart: Restart,
+    /// The health of the version that serves and of the candidate, around a trial.
+    pub(super) bedside: Bedside,
     /// What happened is not on disk yet, and when that is tried again.
     unsaved: Option<Moment>,
     stopping: bool,
@@ -51,6 +54,8 @@ pub(super) struct Supervisor {
 #[derive(Debug, Default)]
 pub(super) struct Restart {
     failures: u32,
+    /// How often it did so under this launcher.
+    pub(super) total: u32,
     pub(super) due: Option<Moment>,
 }
 
@@ -159,6 +164,7 @@ impl Supervisor {
             reload_due: false,
             leaving: Vec::new(),
             restart: Restart::default(),
+            bedside: Bedside::default(),
             unsaved: None,
             stopping: false,
         }
@@ -196,6 +202,7 @@ impl Supervisor {
             }
             fds.extend(worker.output.as_ref().map(AsFd::as_fd));
         }
+        fds.extend(self.bedside.checkup.output());
         let now = Moment::now();
         let patience = self.deadlines().map(|deadline| now.until(deadline)).min().unwrap_or(Duration::from_mins(10));
         // One millisecond more, so that a deadline has passed when it is looked at.
@@ -220,6 +227,7 @@ impl Supervisor {
         if let Some(successor) = &mut self.successor {
             successor.deadline = successor.deadline.after(late);
         }
+        self.bedside.forgive(late);
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
@@ -238,7 +246,7 @@ impl Supervisor {
 
     /// The pids of all workers that are not reaped yet.
     pub(super) fn children(&self) -> Vec<ChildPid> {
-        self.workers().map(|worker| worker.pid).collect()
+        self.workers().map(|worker| worker.pid).chain(self.bedside.checkup.pid()).collect()
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -253,11 +261,15 @@ impl Supervisor {
         let successor = self.successor.iter().map(|successor| successor.deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let restart = self.restart.due.filter(|_| !self.must_wait_for_leaving());
-        active.chain(candidate).chain(successor).chain(leaving).chain(restart).chain(self.unsaved)
+        let health = self.bedside.deadlines(self.leaving.is_empty(), now);
+        active.chain(candidate).chain(successor).chain(leaving).chain(restart).chain(self.unsaved).chain(health)
     }
 
     fn note_exits(&mut self) {
         for (pid, exit) in reap() {
+            if self.bedside.checkup.note_exit(pid, exit) {
+                continue;
+            }
             if let Some(worker) = self.workers_mut().find(|worker| worker.pid == pid) {
                 worker.exit = Some(exit);
             }
@@ -272,7 +284,7 @@ impl Supervisor {
             self.hear_active(message);
         }
         for message in self.candidate.as_mut().map(|(worker, _)| worker.hear()).unwrap_or_default() {
-            self.hear_candidate(&message);
+            self.hear_candidate(message);
         }
         self.hear_successor();
         for (worker, _) in &mut self.leaving {
@@ -301,6 +313,11 @@ impl Supervisor {
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
+            ToLauncher::Vitals(reported) => {
+                if let Some(worker) = &mut self.active {
+                    worker.said = reported;
+                }
+            }
             ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
         }
     }
@@ -316,6 +333,7 @@ impl Supervisor {
             self.new_configuration_failed(how);
         }
         let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
+        self.restart.total = self.restart.total.saturating_add(1);
         self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
         let pause = Duration::from_millis(500).saturating_mul(1 << self.restart.failures.min(10)).min(LONGEST_PAUSE);
         self.restart.due = Some(Moment::now().after(pause));
@@ -421,6 +439,7 @@ impl Supervisor {
                 self.active_ended(how);
             }
         }
+        self.see_to_health(now);
         self.meet_trial_deadlines(now);
         self.meet_successor_deadline(now);
     }

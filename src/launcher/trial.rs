@@ -1,25 +1,28 @@
 //! The trial: the state machine whose states are [`Progress`] and whose edges are the methods here.
 //!
 //! ```text
-//!            try_candidate          READY               probation over       taken over, proved
+//!            begin_trial            READY            probation over, sound   taken over, proved
 //!  (Pending) ───────────▶ Starting ───────▶ Probation ────────────────▶ Handoff ───────────▶ commit
-//!      ▲                     │                  │                          │                   │
-//!      └── set_trial_aside ──┴──────────────────┴── fail: back to the version before ──────────┘
+//!      ▲                     │                │ ▲ │                        │                   │
+//!      │                     │                └─┘ │ extend_probation       │                   │
+//!      └── set_trial_aside ──┴────────────────────┴── fail: back to the version before ────────┘
 //! ```
+//!
+//! How healthy the candidate is in the meantime is the matter of [`super::bedside`].
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::handoff::Baton;
+use super::judge::Judgement;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::sockets::Sockets;
 use super::supervisor::Supervisor;
-use crate::install::{
-    Binary, CommitError, Committed, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind,
-};
+use super::verdict::{Failure, doing};
+use crate::install::{Binary, CommitError, Committed, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial};
 use crate::sys::{Exit, Moment, blames_host, end_myself_after};
-use crate::types::{NodeName, Overlap, Version};
+use crate::types::Overlap;
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
@@ -34,24 +37,6 @@ pub(super) struct Next {
     binary: Binary,
     /// Whether every other worker must have left before it starts.
     alone: bool,
-}
-
-/// How a candidate failed: a stable word, and a sentence.
-#[derive(Clone)]
-struct Failure {
-    kind: VerdictKind,
-    reason: &'static str,
-    detail: String,
-}
-
-impl Failure {
-    fn bad(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind: VerdictKind::Bad, reason, detail: detail.into() }
-    }
-
-    fn inconclusive(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind: VerdictKind::Inconclusive, reason, detail: detail.into() }
-    }
 }
 
 impl Supervisor {
@@ -73,7 +58,7 @@ impl Supervisor {
             self.record_success(&trial);
         } else if trial.tries_left == 0 {
             let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
-            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new());
+            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new(), None);
         } else if let Some(trial) = &mut self.record.trial {
             tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
             trial.progress = Progress::Pending;
@@ -82,11 +67,16 @@ impl Supervisor {
         self.save();
     }
 
-    /// A worker asks to have a staged candidate tried. It hears the answer before anything can fail.
-    pub(super) fn try_candidate(&mut self, request: TryRequest) {
+    /// Starts the candidate. The worker that asked hears the answer before anything can fail.
+    pub(super) fn begin_trial(&mut self, request: TryRequest) {
         let (id, overlap) = (request.id.clone(), request.overlap);
         match self.admit(request) {
-            Err(reply) => self.answer(reply),
+            Err(reply) => {
+                if !self.is_at_work() {
+                    self.leave_bedside();
+                }
+                self.answer(reply);
+            }
             Ok((candidate, binary)) => {
                 self.answer(TryReply::Accepted { id });
                 // Where nobody runs, nobody is in the way either.
@@ -124,18 +114,23 @@ impl Supervisor {
     }
 
     /// Tells whoever asked, also when it is on its way out already.
-    fn answer(&self, reply: TryReply) {
+    pub(super) fn answer(&self, reply: TryReply) {
         tracing::info!(event = "trial_requested", answer = ?reply);
         if let Some(worker) = self.active.as_ref().or_else(|| self.leaving.last().map(|(worker, _)| worker)) {
             worker.tell(&ToWorker::TryReply(reply));
         }
     }
 
+    /// Whether a trial is under way already, or none can begin any more.
+    pub(super) fn is_at_work(&self) -> bool {
+        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
+        self.is_stopping() || self.candidate.is_some() || self.successor.is_some() || under_way
+    }
+
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
         let TryRequest { id, candidate, purpose, asked_for, .. } = request;
-        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        if self.is_stopping() || self.candidate.is_some() || self.successor.is_some() || under_way {
+        if self.is_at_work() {
             return Err(TryReply::Busy { id });
         }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
@@ -147,9 +142,14 @@ impl Supervisor {
         // Every step at its longest, and as much again for the way between them as old workers take to
         // leave, twice: they leave during probation, and on a busy host disks are as slow as workers.
         let span = steps.start + steps.probation + steps.handoff + steps.drain * 3;
-        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span);
+        let lease = self.install.acquire_lease(&self.setup.node, &candidate, span, steps.siblings_at_once);
         let epoch = match lease.map_err(|error| refused(error.to_string()))? {
-            LeaseOutcome::Mine(epoch) => epoch,
+            LeaseOutcome::Mine { epoch, after } => {
+                if let Some(sibling) = after {
+                    tracing::warn!(event = "lease_taken_over", %sibling, "its time was over, and it was not given back");
+                }
+                epoch
+            }
             LeaseOutcome::Held { by, remaining, .. } => {
                 return Err(TryReply::Wait { id, by, seconds: remaining.as_secs() + 1 });
             }
@@ -169,6 +169,7 @@ impl Supervisor {
             tries_left: resumed.map_or(steps.tries.into(), |trial| trial.tries_left).saturating_sub(1),
             lease: Some(epoch),
             since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
+            before: self.vitals_before_trial(),
         });
         if !self.save() {
             self.record.trial = before;
@@ -182,18 +183,27 @@ impl Supervisor {
     pub(super) fn give_up(&mut self, GiveUp { id, reason }: &GiveUp) {
         let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending && trial.id == *id {
-            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new());
+            self.record_failure(&trial, &Failure::inconclusive("given-up", reason), String::new(), None);
             self.save();
             self.tell_verdict();
         }
     }
 
-    pub(super) fn hear_candidate(&mut self, message: &ToLauncher) {
+    pub(super) fn hear_candidate(&mut self, message: ToLauncher) {
         match message {
             ToLauncher::Ready if self.progress() == Some(Progress::Starting) => self.candidate_ready(),
             ToLauncher::Stopping => {
                 if let Some((worker, _)) = &mut self.candidate {
                     worker.stopping = true;
+                }
+            }
+            ToLauncher::Vitals(reported) => {
+                if let Some((worker, _)) = &mut self.candidate {
+                    worker.said = reported;
+                }
+                // What it says of itself counts in every state, also before it is ready.
+                if let Judgement::Sick(because) = self.judgement_of_job() {
+                    self.fail(&Failure::bad("unhealthy", because));
                 }
             }
             // A candidate has nothing to ask for, and its status is not the node's yet.
@@ -218,20 +228,7 @@ impl Supervisor {
         if let Some(old) = self.active.take() {
             self.dismiss(old, true);
         }
-    }
-
-    /// The sibling that tried this version and found it bad, if that is still believed.
-    fn failed_at_sibling(&self, version: &Version) -> Option<NodeName> {
-        let believed = self.setup.trial.sibling_verdict;
-        let failed = self.install.failed_at_sibling(&self.setup.node, version, Timestamp::now(), believed);
-        failed.ok().flatten().map(|(node, _)| node)
-    }
-
-    /// How long the candidate has to stay healthy: shorter where a sibling proved it before.
-    fn probation(&self) -> Duration {
-        let steps = &self.setup.trial;
-        let Some(trial) = &self.record.trial else { return steps.probation };
-        if proven_by_sibling(self, trial) { steps.sibling_probation.min(steps.probation) } else { steps.probation }
+        self.begin_probation(probation);
     }
 
     pub(super) fn meet_trial_deadlines(&mut self, now: Moment) {
@@ -252,8 +249,7 @@ impl Supervisor {
                 let limit = self.setup.trial.start;
                 self.fail(&Failure::bad("not-ready", format!("it did not say that it is ready within {limit:?}")));
             }
-            // Old workers are this launcher's own children to wait for: they leave first.
-            Progress::Probation if alive && self.leaving.is_empty() => self.hand_off(),
+            Progress::Probation => self.meet_probation(due, alive, now),
             Progress::Handoff if alive => self.commit(),
             _ => {}
         }
@@ -282,7 +278,8 @@ impl Supervisor {
     }
 
     /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
-    fn hand_off(&mut self) {
+    pub(super) fn hand_off(&mut self) {
+        self.leave_bedside();
         let install = self.install.clone();
         let Some(trial) = self.record.trial.clone() else { return };
         if let Some(trial) = &mut self.record.trial {
@@ -357,7 +354,7 @@ impl Supervisor {
     }
 
     /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
-    fn fail(&mut self, failure: &Failure) {
+    pub(super) fn fail(&mut self, failure: &Failure) {
         let Some(trial) = self.record.trial.clone() else { return };
         self.next = None;
         let mut failure = failure.clone();
@@ -366,6 +363,7 @@ impl Supervisor {
             failure.detail =
                 format!("{}; {running} had left to make room for it, and is started again", failure.detail);
         }
+        let after = self.vitals_of_candidate();
         let children = self.children();
         let output = match &mut self.candidate {
             None => String::new(),
@@ -375,7 +373,7 @@ impl Supervisor {
                 worker.tail.text()
             }
         };
-        self.record_failure(&trial, &failure, output);
+        self.record_failure(&trial, &failure, output, after);
         self.save();
         // Siblings see the verdict before they may try.
         if let Some(epoch) = trial.lease {
@@ -387,6 +385,7 @@ impl Supervisor {
     /// Kills what is left of the candidate and lets the version before serve.
     fn back_to_running(&mut self, failed: Option<&Trial>) {
         end_myself_after(None);
+        self.leave_bedside();
         let children = self.children();
         if let Some((worker, _)) = self.candidate.take() {
             worker.kill(&children);
@@ -433,6 +432,7 @@ impl Supervisor {
 
     /// A stop is under way: the trial is due again at the next start, and the stop costs no try.
     pub(super) fn set_trial_aside(&mut self) {
+        self.leave_bedside();
         if self.progress().is_none_or(|progress| progress == Progress::Pending) {
             return;
         }
@@ -459,71 +459,5 @@ impl Supervisor {
             tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
             self.save_later();
         }
-    }
-
-    fn record_success(&mut self, trial: &Trial) {
-        let from = std::mem::replace(&mut self.record.running, trial.candidate.clone());
-        self.record.previous = Some(from.clone());
-        self.record.conclude(Verdict {
-            trial: trial.id.clone(),
-            candidate: trial.candidate.clone(),
-            from,
-            purpose: trial.purpose,
-            kind: VerdictKind::Good,
-            reason: "committed".to_owned(),
-            detail: "it served through its probation, as worker and as launcher".to_owned(),
-            since: trial.since,
-            at: Timestamp::now(),
-            output: String::new(),
-        });
-    }
-
-    fn record_failure(&mut self, trial: &Trial, failure: &Failure, output: String) {
-        tracing::error!(
-            event = "trial_failed",
-            version = %trial.candidate.version,
-            reason = failure.reason,
-            detail = failure.detail,
-            still_running = %self.record.running.version,
-        );
-        self.record.conclude(Verdict {
-            trial: trial.id.clone(),
-            candidate: trial.candidate.clone(),
-            from: self.record.running.clone(),
-            purpose: trial.purpose,
-            kind: failure.kind,
-            reason: failure.reason.to_owned(),
-            detail: failure.detail.clone(),
-            since: trial.since,
-            at: Timestamp::now(),
-            output,
-        });
-    }
-
-    pub(super) fn tell_verdict(&self) {
-        if let (Some(worker), Some(verdict)) = (&self.active, self.record.verdicts.last()) {
-            worker.tell(&ToWorker::Verdict(Box::new(verdict.clone())));
-        }
-    }
-}
-
-fn proven_by_sibling(supervisor: &Supervisor, trial: &Trial) -> bool {
-    let believed = supervisor.setup.trial.sibling_verdict;
-    let now = Timestamp::now();
-    supervisor.install.nodes().unwrap_or_default().iter().any(|(node, record)| {
-        *node != supervisor.setup.node
-            && record.verdicts.iter().any(|verdict| {
-                verdict.kind == VerdictKind::Good
-                    && verdict.candidate == trial.candidate
-                    && verdict.is_recent(now, believed)
-            })
-    })
-}
-
-fn doing(progress: Progress) -> &'static str {
-    match progress {
-        Progress::Pending | Progress::Starting => "starting",
-        Progress::Probation => "on probation",
-        Progress::Handoff => "its launcher was proving itself",
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::protocol::{Hello, ToLauncher, ToWorker};
+use super::protocol::{Hello, Reported, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
 use crate::sys::{
     Channel, ChildPid, Exit, Moment, OutputPipe, Piece, PrivateDir, Program, SysError, can_write_now, kill_marked,
@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) heard: Moment,
     /// It said that it leaves.
     pub(super) stopping: bool,
+    /// What it last told about its job.
+    pub(super) said: Reported,
     /// Set once it is reaped.
     pub(super) exit: Option<Exit>,
 }
@@ -44,6 +46,10 @@ pub(super) const HIDDEN: &[&str] = &[
     "LISTEN_FDNAMES",
     super::handoff::VARIABLE,
 ];
+
+/// Messages and pieces of output that are taken before the launcher looks at everything else again: a
+/// worker that floods it must not keep it from its work.
+const AT_A_TIME: usize = 64;
 
 /// Marks a worker and everything that descends from it.
 const MARKER: &str = "EXUVIA_INTERNAL_WORKER";
@@ -93,6 +99,7 @@ impl Worker {
             started: Moment::now(),
             heard: Moment::now(),
             stopping: false,
+            said: Reported::default(),
             exit: None,
         })
     }
@@ -104,10 +111,10 @@ impl Worker {
         }
     }
 
-    /// What the worker has said since.
+    /// What the worker has said since, as much as is heard at a time.
     pub(super) fn hear(&mut self) -> Vec<ToLauncher> {
         let mut heard = Vec::new();
-        loop {
+        for _ in 0..AT_A_TIME {
             match self.channel.try_recv() {
                 Ok(Some(message)) => heard.extend(ToLauncher::decode(&message.bytes)),
                 Ok(None) => {
@@ -128,10 +135,11 @@ impl Worker {
         heard
     }
 
-    /// Passes on what the worker has written, and keeps the end of it.
+    /// Passes on what the worker has written, as much as is read at a time, and keeps the end of it.
     pub(super) fn copy_output(&mut self) {
         let mut piece = [0; 4096];
-        while let Some(output) = &self.output {
+        for _ in 0..AT_A_TIME {
+            let Some(output) = &self.output else { return };
             match output.read_now(&mut piece) {
                 Piece::Bytes(n) => {
                     self.tail.push(&piece[..n]);

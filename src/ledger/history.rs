@@ -99,6 +99,8 @@ named! {
         RolledBack = "rolled-back",
         /// Turned down before anything ran: by policy, or because it did not verify.
         Refused = "refused",
+        /// Tried, and ended without a verdict on the candidate; the node runs its old version again.
+        Inconclusive = "inconclusive",
         /// Not carried through, for a reason that says nothing about the release.
         Failed = "failed",
         /// Put off.

@@ -8,10 +8,11 @@ use axum::Router;
 use tokio::sync::{Notify, watch};
 
 use super::leaving::{Leaving, left};
+use super::report::JobReport;
 use super::serve::serve;
 use crate::crypto::{Keyring, KeyringError, Release};
 use crate::sys::{Loose, PrivateDir, SysError};
-use crate::types::{NameError, Overlap, Product, Version, VersionError};
+use crate::types::{Health, NameError, Overlap, Product, Version, VersionError};
 
 /// What makes a program a self-updating node: its name, its version, its keys and its job.
 ///
@@ -46,6 +47,7 @@ pub struct JobContext {
     pub(super) leaving: watch::Receiver<Option<Leaving>>,
     pub(super) listeners: Arc<Mutex<VecDeque<TcpListener>>>,
     pub(super) data_dir: PathBuf,
+    pub(super) report: Arc<JobReport>,
 }
 
 /// Why an [`App`] is not one.
@@ -104,6 +106,25 @@ impl JobContext {
     /// Tells the node that the job can do its work. A candidate that never says so is not ready.
     pub fn ready(&self) {
         self.ready.notify_one();
+    }
+
+    /// Says how the job is, and why. It holds until something else is said. What a candidate says of
+    /// itself decides its trial: `Unhealthy` ends it at once, unless the version before was no better;
+    /// `Inconclusive`, for a lack of something that is not the candidate's fault, makes its probation
+    /// longer (up to `trial.longest_probation`), and then ends it without a veto. A job that never says
+    /// anything is judged by its readiness, its signs of life and the configured checks alone.
+    pub fn health(&self, health: Health, because: &str) {
+        self.report.say(health, because);
+    }
+
+    /// Counts a request that the job has served. Shown in status and metrics; decides nothing.
+    pub fn request_served(&self) {
+        self.report.count(false);
+    }
+
+    /// Counts a request that the job could not serve, by its own fault.
+    pub fn request_failed(&self) {
+        self.report.count(true);
     }
 
     /// Waits until the job may begin to change things that others share.

@@ -2,8 +2,9 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -35,8 +36,16 @@ pub(super) async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .route("/status", get(status))
+        .layer(from_fn_with_state(site.clone(), count))
         .with_state(site);
     serve::serve(listener, router, leaving).await
+}
+
+/// Counts what was answered, and what failed by this node's own fault.
+async fn count(Shared(site): Shared<Site>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    site.state.report.count(answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
+    answer
 }
 
 async fn readyz(Shared(site): Shared<Site>) -> Response {

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use super::state::{Activity, State};
 use crate::launcher::Reloads;
 use crate::ledger::Outcome;
+use crate::sys::{own_descriptors, resident_memory};
+use crate::types::Health;
 use crate::upgrade::Engine;
 
 /// Attempts that are counted: more than a node ever makes.
@@ -68,6 +70,12 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     family("exuvia_upgrade_check_errors_total", "kind", "Looks that failed, by kind of error.", false);
     family("exuvia_upgrade_signature_failures_total", "where", "Archives that did not verify.", false);
     family("exuvia_upgrade_cache_requests_total", "result", "Looks into the shared cache.", false);
+    family(
+        "exuvia_siblings_doubted_total",
+        "reason",
+        "Things said of siblings of this host that were not believed.",
+        false,
+    );
 
     page.family(
         "exuvia_reloads_total",
@@ -77,6 +85,27 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     let Reloads { applied, refused, failed } = state.reloads();
     for (result, count) in [("applied", applied), ("refused", refused), ("failed", failed)] {
         page.sample("exuvia_reloads_total", &[("result", result)], count);
+    }
+
+    let (served, failed) = state.report.requests();
+    page.family("exuvia_job_requests_total", "counter", "Requests of the node's job, by result.");
+    for (result, count) in [("served", served), ("failed", failed)] {
+        page.sample("exuvia_job_requests_total", &[("result", result)], count);
+    }
+    if let Some(said) = state.report.said() {
+        page.family("exuvia_job_health", "gauge", "1 for what the job says of itself, 0 for the rest.");
+        for health in [Health::Healthy, Health::Inconclusive, Health::Unhealthy] {
+            page.sample("exuvia_job_health", &[("health", health.as_str())], u8::from(health == said));
+        }
+    }
+    // Under the names that every exporter uses.
+    if let Some(memory) = resident_memory(std::process::id().cast_signed()) {
+        page.family("process_resident_memory_bytes", "gauge", "Resident memory of the worker.");
+        page.sample("process_resident_memory_bytes", &[], memory);
+    }
+    if let Some(descriptors) = own_descriptors() {
+        page.family("process_open_fds", "gauge", "Descriptors that the worker has open.");
+        page.sample("process_open_fds", &[], descriptors);
     }
 
     // From the history, so that they survive the change of worker that every upgrade is.
@@ -109,6 +138,7 @@ mod prometheus;
 #[allow(clippy::disallowed_methods, reason = "tests set up files")]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use jiff::Timestamp;
 
@@ -150,21 +180,28 @@ mod tests {
     #[test]
     fn the_page_of_a_fresh_node_is_well_formed() {
         let dir = tempfile::tempdir().unwrap();
-        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap(), Reloads::default()));
+        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap(), Reloads::default(), Arc::default()));
         let page = prometheus::parse(&page(&engine, &state)).unwrap();
         let info = [("version", "1.0.0"), ("target", engine.target.as_str())];
         assert_eq!(value(&page, "exuvia_build_info", &info), Some(1.0));
         assert_eq!(value(&page, "exuvia_upgrade_checks_total", &[]), Some(0.0));
         assert_eq!(value(&page, "exuvia_upgrade_state", &[("state", "standby")]), Some(1.0));
         assert!(!page.contains_key("exuvia_upgrade_last_check_timestamp_seconds"), "it has not looked yet");
+        assert!(!page.contains_key("exuvia_job_health"), "its job has not said anything");
+        assert!(value(&page, "process_resident_memory_bytes", &[]) > Some(1e6));
+        assert!(value(&page, "process_open_fds", &[]) > Some(3.0));
     }
 
     #[test]
     fn the_page_of_a_node_with_a_past_is_well_formed_and_true() {
         let dir = tempfile::tempdir().unwrap();
-        let (engine, state) =
-            (a_node(&dir), State::new("1.0.0".parse().unwrap(), Reloads { applied: 2, refused: 1, failed: 0 }));
+        let reloads = Reloads { applied: 2, refused: 1, failed: 0 };
+        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap(), reloads, Arc::default()));
         state.counters.add("exuvia_upgrade_checks_total", "");
+        state.report.say(Health::Inconclusive, "the disk is away");
+        for failed in [false, true, false] {
+            state.report.count(failed);
+        }
         state.counters.add("exuvia_upgrade_check_errors_total", "signature");
         state.counters.add("exuvia_upgrade_signature_failures_total", "archive");
         let at = Timestamp::from_second(1_800_000_000).unwrap();
@@ -189,6 +226,10 @@ mod tests {
         let read = |name: &str, labels: &[(&str, &str)]| value(&page, name, labels);
         assert_eq!(read("exuvia_upgrade_last_check_timestamp_seconds", &[]), Some(1_800_000_000.0));
         assert_eq!(read("exuvia_upgrade_checks_total", &[]), Some(1.0));
+        assert_eq!(read("exuvia_job_health", &[("health", "inconclusive")]), Some(1.0));
+        assert_eq!(read("exuvia_job_health", &[("health", "healthy")]), Some(0.0));
+        let requests = ["served", "failed"].map(|result| read("exuvia_job_requests_total", &[("result", result)]));
+        assert_eq!(requests, [Some(2.0), Some(1.0)]);
         assert_eq!(read("exuvia_upgrade_check_errors_total", &[("kind", "signature")]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_signature_failures_total", &[("where", "archive")]), Some(1.0));
         assert_eq!(read("exuvia_reloads_total", &[("result", "applied")]), Some(2.0));

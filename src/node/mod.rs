@@ -10,10 +10,12 @@
 
 mod app;
 mod control;
+mod doubts;
 mod http;
 mod leaving;
 mod link;
 mod metrics;
+mod report;
 mod requests;
 mod serve;
 mod source;

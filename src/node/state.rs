@@ -1,12 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::report::JobReport;
 use super::status::LastCheck;
+use crate::install::Doubt;
 use crate::launcher::Reloads;
 use crate::types::Version;
 use crate::upgrade::Step;
@@ -36,6 +38,9 @@ pub(super) struct State {
     launcher: Mutex<Version>,
     reloads: Mutex<Reloads>,
     replaced: AtomicBool,
+    doubted: Mutex<BTreeSet<Doubt>>,
+    /// What the job tells about itself.
+    pub(super) report: Arc<JobReport>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,7 +64,7 @@ impl Counters {
 }
 
 impl State {
-    pub(super) fn new(launcher: Version, reloads: Reloads) -> Self {
+    pub(super) fn new(launcher: Version, reloads: Reloads, report: Arc<JobReport>) -> Self {
         let (activity, _) = watch::channel(Activity::Standby);
         Self {
             activity,
@@ -68,6 +73,8 @@ impl State {
             launcher: Mutex::new(launcher),
             reloads: Mutex::new(reloads),
             replaced: AtomicBool::new(false),
+            doubted: Mutex::default(),
+            report,
         }
     }
 
@@ -96,6 +103,11 @@ impl State {
 
     pub(super) fn set_launcher(&self, version: Version) {
         *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+
+    /// Whether this doubt is new to this worker.
+    pub(super) fn doubts_first(&self, doubt: &Doubt) -> bool {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner).insert(doubt.clone())
     }
 
     pub(super) fn set(&self, activity: Activity) {

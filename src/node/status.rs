@@ -2,7 +2,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
-use crate::install::{Installed, Policy, Trial};
+use crate::install::{Installed, Policy, Trial, Vitals};
+use crate::sys::{own_descriptors, resident_memory};
 use crate::types::{NodeName, Product, Target, Version};
 use crate::upgrade::Engine;
 
@@ -29,6 +30,9 @@ pub struct Status {
     pub activity: Activity,
     /// The trial under way.
     pub trial: Option<Trial>,
+    /// How the worker does that answers. How the one before a trial did is in `trial`.
+    #[serde(default)]
+    pub vitals: Option<Vitals>,
     /// What operators decided for this install.
     pub policy: Option<Policy>,
     /// Where releases come from; `null` when nothing is configured.
@@ -70,6 +74,7 @@ impl Status {
             target: engine.target.clone(),
             activity: state.activity(),
             trial,
+            vitals: Some(vitals(state)),
             policy: engine.install.policy().ok(),
             source: engine.source.as_ref().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
@@ -77,5 +82,20 @@ impl Status {
             last_check: checks.last,
             next_check: checks.next,
         }
+    }
+}
+
+/// What a worker can tell of itself. Its launcher alone knows how often it was started.
+fn vitals(state: &State) -> Vitals {
+    let (served, failed) = state.report.requests();
+    Vitals {
+        ready: !matches!(state.activity(), Activity::Standby | Activity::Draining),
+        says: state.report.said(),
+        checked: None,
+        requests: served + failed,
+        errors: failed,
+        memory: resident_memory(std::process::id().cast_signed()),
+        descriptors: own_descriptors(),
+        restarts: None,
     }
 }

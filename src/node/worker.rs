@@ -13,9 +13,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Told};
+use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
+use super::report::JobReport;
 use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
@@ -111,6 +113,8 @@ pub fn engine(
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+/// Nodes of a host beyond this do not make each other wait longer.
+const LONGEST_QUEUE: u32 = 32;
 /// How long a leaving worker waits for the end of work that is all but done.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
@@ -136,6 +140,8 @@ impl Worker {
         let (leave, leaving) = watch::channel(None);
         let (activate, active) = watch::channel(false);
         let ready = Arc::new(Notify::new());
+        let report = Arc::new(JobReport::default());
+        let mut said = report.watch();
         let (job_listeners, listeners) = split(listeners);
         let mut job = tokio::spawn((app.job)(JobContext {
             ready: ready.clone(),
@@ -143,6 +149,7 @@ impl Worker {
             leaving: leaving.clone(),
             listeners: Arc::new(Mutex::new(job_listeners)),
             data_dir: settings.data_dir.clone(),
+            report: report.clone(),
         }));
 
         // Whoever signals a worker by hand wants it to leave in order.
@@ -158,7 +165,7 @@ impl Worker {
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
-        let state = Arc::new(State::new(hello.launcher.clone(), hello.reloads));
+        let state = Arc::new(State::new(hello.launcher.clone(), hello.reloads, report.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker = Self {
             engine,
@@ -172,25 +179,31 @@ impl Worker {
             behind: false,
         };
 
-        tokio::select! {
-            () = ready.notified() => {
-                worker.link.tell(&ToLauncher::Overlap(app.overlap));
-                worker.link.tell(&ToLauncher::Ready);
-            }
-            ended = &mut job => return Err(job_ended(ended)),
-            () = wait_for_leave(&mut orders) => return Ok(()),
-            _ = terminate.recv() => {
-                worker.link.tell(&ToLauncher::Stopping);
-                return Ok(());
+        loop {
+            tokio::select! {
+                () = ready.notified() => break,
+                Ok(()) = said.changed() => worker.link.tell(&ToLauncher::Vitals(report.reported())),
+                ended = &mut job => return Err(job_ended(ended)),
+                () = wait_for_leave(&mut orders) => return Ok(()),
+                _ = terminate.recv() => {
+                    worker.link.tell(&ToLauncher::Stopping);
+                    return Ok(());
+                }
             }
         }
+        worker.link.tell(&ToLauncher::Overlap(app.overlap));
+        worker.link.tell(&ToLauncher::Ready);
         let (requests, mut asked) = mpsc::channel::<Asked>(8);
         let mut listeners = Some(listeners);
         let mut servers: Vec<JoinHandle<std::io::Result<()>>> = Vec::new();
         let replaced = loop {
             let idle = worker.running.is_none() && *activate.borrow();
             tokio::select! {
-                _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
+                _ = pulse.tick() => {
+                    worker.link.tell(&ToLauncher::Watchdog);
+                    worker.link.tell(&ToLauncher::Vitals(report.reported()));
+                }
+                Ok(()) = said.changed() => worker.link.tell(&ToLauncher::Vitals(report.reported())),
                 order = orders.recv() => match order {
                     Some(Order::Activate) => {
                         // Said again after a trial that was cut short, and then to the proven worker.
@@ -353,6 +366,7 @@ impl Worker {
 
     pub(super) fn start(&mut self, work: Work) {
         self.state.counters.add("exuvia_upgrade_checks_total", "");
+        tell_doubts(&self.engine, &self.state);
         self.resumed = match &work {
             Work::Resume(trial) => Some(trial.id.clone()),
             _ => None,
@@ -417,10 +431,12 @@ impl Worker {
         });
         if let Ok(Done::Nothing(Found::Waiting { until, because, .. })) = &done {
             let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-            // A sibling's trial may end at any time; the rest is known to the moment.
+            // A sibling's trial may end at any time; the rest is known to the moment. The more nodes wait,
+            // the less often each of them looks: whoever finds the lease free prepares at some expense.
+            let siblings = self.engine.install.siblings(&self.engine.node).min(LONGEST_QUEUE);
             let pause = match because {
-                Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random()),
-                Wait::Gate(_) | Wait::SiblingFailed(_) => wait,
+                Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random() * f64::from(siblings)),
+                Wait::Gate(_) | Wait::SiblingFailed(_) | Wait::Unclear(_) => wait,
             };
             if Instant::now() + pause < self.next {
                 self.next = self.look_at(pause);

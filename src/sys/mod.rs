@@ -15,6 +15,7 @@
 mod activation;
 mod channel;
 mod clock;
+mod command;
 mod config_file;
 mod dir;
 mod error;
@@ -29,10 +30,12 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod vitals;
 
 pub use activation::{GivenSocket, given_sockets};
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
+pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
@@ -50,3 +53,4 @@ pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, blames_host, end_myself_after, forbid_dumping,
     kill_marked, kill_strays, own_program, reap, run_bounded,
 };
+pub use vitals::{own_descriptors, resident_memory};

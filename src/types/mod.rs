@@ -7,6 +7,7 @@
 mod channel;
 mod digest;
 mod format;
+mod health;
 mod limit;
 mod name;
 mod overlap;
@@ -18,6 +19,7 @@ mod weekly;
 pub use channel::{Channel, ChannelError};
 pub use digest::{DigestError, KeyId, Sha256Digest};
 pub use format::ArchiveFormat;
+pub use health::Health;
 pub use limit::{ByteLimit, LimitError};
 pub use name::{NameError, NodeName, Product};
 pub use overlap::Overlap;

@@ -15,6 +15,7 @@ mod probe;
 mod run;
 mod space;
 mod stage;
+mod unclear;
 mod verdicts;
 
 pub use describe::SelfDescription;

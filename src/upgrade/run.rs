@@ -10,6 +10,7 @@ use super::error::UpgradeError;
 use super::offer::{BUNDLE_EVENT, Offer};
 use super::probe::{describe, probe};
 use super::stage::{blocking, stage};
+use super::unclear::left_alone;
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing};
 use crate::install::{Installed, Purpose, Trial};
@@ -65,6 +66,8 @@ pub enum Wait {
     SiblingTries(NodeName),
     /// A sibling tried this version and found it bad; that is believed for a while.
     SiblingFailed(NodeName),
+    /// Its last trial, on this node of the host, ended without a verdict on its health.
+    Unclear(NodeName),
 }
 
 impl std::fmt::Display for Wait {
@@ -74,6 +77,9 @@ impl std::fmt::Display for Wait {
             Self::SiblingTries(node) => write!(f, "node {node} of this host tries a version first"),
             Self::SiblingFailed(node) => {
                 write!(f, "node {node} of this host tried it, and it failed there; `upgrade` does not wait for that")
+            }
+            Self::Unclear(node) => {
+                write!(f, "nobody could tell its health when node {node} tried it; `upgrade` does not wait for that")
             }
         }
     }
@@ -128,7 +134,8 @@ impl Engine {
 
     /// The nodes of a host are their own canary: one tries, the others wait for what it finds out.
     pub(super) fn heed_siblings(&self, plan: Plan, forced: bool, now: Timestamp) -> Result<Found, UpgradeError> {
-        if let Some(lease) = self.install.lease_of_sibling(&self.node) {
+        let at_once = self.settings.trial.siblings_at_once;
+        if let Some(lease) = self.install.lease_in_the_way(&self.node, &plan.version, at_once) {
             let until = now.saturating_add(SignedDuration::from_millis(500)).unwrap_or(now);
             return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingTries(lease.owner) });
         }
@@ -140,6 +147,11 @@ impl Engine {
             let span = SignedDuration::try_from(believed).unwrap_or(SignedDuration::from_hours(24));
             let until = at.saturating_add(span).unwrap_or(now);
             return Ok(Found::Waiting { version: plan.version, until, because: Wait::SiblingFailed(node) });
+        }
+        let pause = self.settings.trial.longest_probation.max(self.settings.poll.interval);
+        let records = self.install.nodes()?;
+        if let Some((until, node)) = left_alone(&records, &plan.version, now, pause) {
+            return Ok(Found::Waiting { version: plan.version, until, because: Wait::Unclear(node.clone()) });
         }
         Ok(Found::Plan(plan))
     }

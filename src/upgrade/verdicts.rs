@@ -38,7 +38,7 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
                 outcome: match verdict.kind {
                     VerdictKind::Good => Outcome::Upgraded,
                     VerdictKind::Bad => Outcome::RolledBack,
-                    VerdictKind::Inconclusive => Outcome::Failed,
+                    VerdictKind::Inconclusive => Outcome::Inconclusive,
                 },
                 reason: Some(&reason),
                 output: Some(&verdict.output).filter(|output| !output.is_empty()).map(String::as_str),
@@ -46,6 +46,13 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
             },
             now,
         )?;
+        if imported && let Some(attempt) = attempt_of(&verdict.trial) {
+            for (name, vitals) in [("before", &verdict.before), ("candidate", &verdict.after)] {
+                if let Some(vitals) = vitals {
+                    engine.ledger.event(attempt, name, &vitals.to_string(), verdict.at)?;
+                }
+            }
+        }
         if imported {
             tracing::info!(event = "verdict_recorded", version = %version, kind = ?verdict.kind, reason = verdict.reason);
         }

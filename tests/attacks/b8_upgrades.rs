@@ -290,6 +290,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
             tries_left: 3,
             lease: None,
             since: now(),
+            before: None,
         };
         // The power fails, and the medium is gone.
         let aside = bundle.with_extension("aside");

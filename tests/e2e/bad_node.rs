@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
-use exuvia::types::Overlap;
+use exuvia::types::{Health, Overlap};
 use rustix::process::{Signal, getpid, kill_process};
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
@@ -116,6 +116,49 @@ fn job(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobErr
                 context.stopping().await;
                 block_every_thread();
             }
+            "says-unhealthy" => {
+                context.ready();
+                tokio::time::sleep(span).await;
+                context.health(Health::Unhealthy, "the queue is stuck");
+                return idle(context).await;
+            }
+            "sick-from-the-start" => {
+                context.health(Health::Unhealthy, "no license");
+                std::future::pending::<()>().await;
+            }
+            "cannot-tell" => {
+                context.health(Health::Inconclusive, "the database is away");
+                return idle(context).await;
+            }
+            "recovers" => {
+                context.health(Health::Inconclusive, "the database is away");
+                context.ready();
+                tokio::time::sleep(span).await;
+                context.health(Health::Healthy, "the database is back");
+                return idle(context).await;
+            }
+            "touches" => {
+                context.ready();
+                context.activated().await;
+                std::fs::write(argument, "").expect("a place for the file");
+                return idle(context).await;
+            }
+            "leaks" => {
+                context.ready();
+                context.activated().await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                // Written to, so that it is resident.
+                std::mem::forget(vec![7_u8; 160 << 20]);
+                return idle(context).await;
+            }
+            "floods" => {
+                context.ready();
+                context.activated().await;
+                for _ in 0..2 {
+                    std::thread::spawn(flood);
+                }
+                return idle(context).await;
+            }
             "killed" => {
                 context.ready();
                 tokio::time::sleep(span).await;
@@ -125,6 +168,16 @@ fn job(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobErr
         }
         Ok(())
     })
+}
+
+/// As many messages to the launcher as it takes, for ever, and much output beside them.
+fn flood() {
+    for line in 0_u64.. {
+        rustix::net::send(std::io::stdin(), b"STATUS=look at me\nX_VITALS={}", rustix::net::SendFlags::empty()).ok();
+        if line < 200_000 {
+            eprintln!("a line that nobody needs");
+        }
+    }
 }
 
 /// More blocking tasks than the runtime has threads: no timer fires any more.

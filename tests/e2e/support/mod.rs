@@ -19,8 +19,14 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer, and panics with `what` when none comes in time.
 #[track_caller]
-pub fn wait_for<T>(what: impl Fn() -> String, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_for<T>(what: impl Fn() -> String, attempt: impl FnMut() -> Option<T>) -> T {
+    wait_within(PATIENCE, what, attempt)
+}
+
+/// As [`wait_for`], for as long.
+#[track_caller]
+pub fn wait_within<T>(patience: Duration, what: impl Fn() -> String, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = attempt() {
             return answer;
