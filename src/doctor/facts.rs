@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::Settings;
+use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::package_manager;
 use crate::sys::{Place, Process, SysError, container_hint, file_capabilities, file_owner, own_program};
 
@@ -55,6 +56,8 @@ pub struct Facts {
     pub package: Option<&'static str>,
     /// What says that this is a container.
     pub container: Option<String>,
+    /// Why what is configured is no source of releases, if it is none.
+    pub source: Option<SourceError>,
     /// The time.
     pub now: Timestamp,
     /// A time before which this build did not exist.
@@ -85,6 +88,7 @@ impl Facts {
             process: Process::this(),
             package: package_manager(home),
             container: container_hint(),
+            source: ReleaseSource::configured(settings, None).err(),
             now: Timestamp::now(),
             built: Timestamp::from_second(built.max(OLDEST)).unwrap_or(Timestamp::UNIX_EPOCH),
         })

@@ -46,6 +46,8 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     ] {
         page.sample("exuvia_upgrade_state", &[("state", name)], u8::from(now));
     }
+    page.family("exuvia_upgrade_source_usable", "gauge", "1 if a source of releases is configured and can be used.");
+    page.sample("exuvia_upgrade_source_usable", &[], u8::from(matches!(engine.source, Ok(Some(_)))));
     if let Some(last) = &state.checks().last {
         page.family("exuvia_upgrade_last_check_timestamp_seconds", "gauge", "When the node last looked for releases.");
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());

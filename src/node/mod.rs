@@ -13,14 +13,12 @@ mod control;
 mod http;
 mod link;
 mod metrics;
-mod source;
 mod state;
 mod status;
 mod worker;
 
 pub use app::{App, AppError, Job, JobContext, JobError, idle};
 pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
-pub use source::SourceError;
 pub use state::Activity;
-pub use status::{LastCheck, Status};
+pub use status::{CacheContent, LastCheck, Sibling, Status};
 pub use worker::{WorkerError, engine, run};

@@ -13,12 +13,11 @@ use super::app::{App, AppError, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Request, Told};
 use super::http::{self, Site};
 use super::link::{Link, Order, Start};
-use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
-use crate::fetch::Freshness;
+use crate::fetch::{Freshness, ReleaseSource};
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
@@ -26,7 +25,8 @@ use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
 use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+    CacheAnswer, Done, Engine, Found, LastOffer, Observer, Step, UpgradeError, Wait, Work, close_orphans,
+    import_verdicts,
 };
 
 /// Why a worker cannot work.
@@ -38,9 +38,6 @@ pub enum WorkerError {
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The settings name no source that can be used.
-    #[error(transparent)]
-    Source(#[from] SourceError),
     /// The install folder cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -87,7 +84,17 @@ pub fn engine(
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = source(&settings, shared)?.map(Arc::new);
+    let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
+    match &source {
+        Ok(Some(source)) => {
+            if let Some(since) = ledger.relies_since(&source.to_string())? {
+                source.remember_whole(since);
+            }
+        }
+        Ok(None) => {}
+        // The node has more to do than to upgrade itself.
+        Err(error) => tracing::error!(event = "source_unusable", %error, "the node runs, and looks for no releases"),
+    }
     let running = match running {
         Some(running) => running,
         None => install.adopt(&settings.node, &app.version()?)?.0.running,
@@ -101,6 +108,7 @@ pub fn engine(
         install,
         cache,
         source,
+        last_offer: LastOffer::default(),
         ledger,
         settings,
         options,
