@@ -1,17 +1,18 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::watch;
 
-use super::metrics;
+use super::audience::{Audience, ForAnybody};
 use super::state::{Activity, State};
 use super::status::Status;
+use super::{metrics, page};
 use crate::upgrade::Engine;
 
 /// What every handler needs.
@@ -21,29 +22,43 @@ pub(super) struct Site {
     pub(super) state: Arc<State>,
 }
 
-/// Serves `/healthz`, `/readyz`, `/metrics` and `/status` until `stopping`.
+/// The node behind a listener, and where that is bound.
+#[derive(Clone, Debug)]
+struct Door {
+    site: Site,
+    bound: Option<SocketAddr>,
+}
+
+/// Serves `/` (for people), `/healthz`, `/readyz`, `/metrics` and `/status` until `stopping`.
 pub(super) async fn serve(listener: OwnedFd, site: Site, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(TcpListener::from(listener))?;
+    let door = Door { site, bound: listener.local_addr().ok() };
     let router = Router::new()
+        .route("/", get(status_page))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .route("/status", get(status))
-        .with_state(site);
+        .with_state(door);
     let stopped = async move {
         stopping.wait_for(|stopping| *stopping).await.ok();
     };
     axum::serve(listener, router).with_graceful_shutdown(stopped).await
 }
 
-async fn readyz(Shared(site): Shared<Site>) -> Response {
+async fn status_page(Shared(Door { site, bound }): Shared<Door>, head: HeaderMap) -> Response {
+    let audience = Audience::of(bound, &head);
+    blocking(move || page::respond(&site, audience)).await
+}
+
+async fn readyz(Shared(Door { site, .. }): Shared<Door>) -> Response {
     match site.state.activity() {
         Activity::Standby | Activity::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
         _ => "ready\n".into_response(),
     }
 }
 
-async fn metrics_page(Shared(site): Shared<Site>) -> Response {
+async fn metrics_page(Shared(Door { site, .. }): Shared<Door>) -> Response {
     blocking(move || {
         let page = metrics::page(&site.engine, &site.state);
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
@@ -51,8 +66,14 @@ async fn metrics_page(Shared(site): Shared<Site>) -> Response {
     .await
 }
 
-async fn status(Shared(site): Shared<Site>) -> Response {
-    blocking(move || Json(Status::gather(&site.engine, &site.state)).into_response()).await
+async fn status(Shared(Door { site, bound }): Shared<Door>, head: HeaderMap) -> Response {
+    let audience = Audience::of(bound, &head);
+    blocking(move || {
+        let status = Status::gather(&site.engine, &site.state, jiff::Timestamp::now());
+        let status = if audience == Audience::Host { status } else { status.for_anybody() };
+        Json(status).into_response()
+    })
+    .await
 }
 
 /// Reading the ledger and the records blocks on the disk.

@@ -9,10 +9,12 @@
 //!   in the node's own folder.
 
 mod app;
+mod audience;
 mod control;
 mod http;
 mod link;
 mod metrics;
+mod page;
 mod state;
 mod status;
 mod worker;

@@ -5,6 +5,8 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/port.rs"]
+mod port;
 
 mod support;
 

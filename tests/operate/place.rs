@@ -77,6 +77,16 @@ impl Place {
         fs::write(self.path("exuvia.toml"), text).unwrap();
     }
 
+    /// Gives a setting that the configuration has another value.
+    pub(crate) fn edit(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.path("exuvia.toml")).unwrap();
+        let lines = text.lines().map(|line| match line.split_once(" = ") {
+            Some((set, _)) if set == key => format!("{key} = \"{value}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        fs::write(self.path("exuvia.toml"), lines.collect::<String>()).unwrap();
+    }
+
     /// Lists releases. Their archives are none; a size can be stated as `1.4.0=123`.
     pub(crate) fn publish(&self, versions: &[&str]) {
         let asset = format!("exuvia-{}.tar.zst", Target::of_this_build());
