@@ -36,6 +36,9 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
                     say(&format!("trial      {trial}"));
                 }
             }
+            if let Some(reason) = install.why_detached() {
+                say(&format!("upgrades   not from here: {reason}"));
+            }
             say(&policy::describe(&policy));
         }
         Err(error) => return Err(CliError::Talk(error)),

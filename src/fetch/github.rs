@@ -184,7 +184,9 @@ impl GitHubReleases {
     /// What the API's refusals mean.
     fn explain(&self, error: FetchError) -> FetchError {
         match error {
-            FetchError::Status { url, status: 401, .. } => FetchError::TokenRefused { url },
+            FetchError::Status { url, status: 401, .. } => {
+                FetchError::TokenRefused { url, with_token: self.token.is_some() }
+            }
             FetchError::Status { url, status: 404, .. } => {
                 FetchError::NoRepository { url, with_token: self.token.is_some() }
             }

@@ -85,15 +85,10 @@ pub fn engine(
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
     let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
-    match &source {
-        Ok(Some(source)) => {
-            if let Some(since) = ledger.relies_since(&source.to_string())? {
-                source.remember_whole(since);
-            }
-        }
-        Ok(None) => {}
-        // The node has more to do than to upgrade itself.
-        Err(error) => tracing::error!(event = "source_unusable", %error, "the node runs, and looks for no releases"),
+    if let Ok(Some(source)) = &source
+        && let Some(since) = ledger.relies_since(&source.to_string())?
+    {
+        source.remember_whole(since);
     }
     let running = match running {
         Some(running) => running,
@@ -154,6 +149,10 @@ impl Worker {
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
+        // The node has more to do than to upgrade itself.
+        if let Err(error) = &engine.source {
+            tracing::error!(event = "source_unusable", %error, "the node runs, and looks for no releases");
+        }
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker =

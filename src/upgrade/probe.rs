@@ -14,7 +14,7 @@ pub enum ProbeError {
     #[error("it cannot be executed here: {0}")]
     Execute(io::Error),
     /// It ended otherwise than with success.
-    #[error("asked to {task}, it ended with {exit}: {output}")]
+    #[error("asked to {task}, it ended with {exit}{}", said(output))]
     Ended {
         /// What it was asked.
         task: &'static str,
@@ -42,6 +42,10 @@ pub enum ProbeError {
         /// What the program says.
         found: Box<ReleaseId>,
     },
+}
+
+fn said(output: &str) -> String {
+    if output.is_empty() { ", and wrote nothing".to_owned() } else { format!(": {output}") }
 }
 
 fn span(span: Duration) -> String {

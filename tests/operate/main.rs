@@ -7,6 +7,7 @@ mod browser;
 mod doctor;
 #[path = "../support/http_server.rs"]
 mod http_server;
+mod messages;
 mod page;
 mod place;
 #[path = "../support/port.rs"]
