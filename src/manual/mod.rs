@@ -5,6 +5,7 @@
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
+//! - [`metrics`]: what `/metrics` tells. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
 #![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
@@ -23,3 +24,6 @@ pub mod configuration {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
