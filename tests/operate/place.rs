@@ -90,8 +90,9 @@ impl Place {
     /// Takes a setting out of the configuration.
     pub(crate) fn unset(&self, key: &str) {
         let text = fs::read_to_string(self.path("exuvia.toml")).unwrap();
-        let kept = text.lines().filter(|line| line.split_once(" = ").is_none_or(|(set, _)| set != key));
-        fs::write(self.path("exuvia.toml"), kept.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let kept: Vec<_> =
+            text.lines().filter(|line| line.split_once(" = ").is_none_or(|(set, _)| set != key)).collect();
+        fs::write(self.path("exuvia.toml"), kept.join("\n") + "\n").unwrap();
     }
 
     /// Lists releases. Their archives are none; a size can be stated as `1.4.0=123`.
