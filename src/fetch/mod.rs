@@ -25,6 +25,9 @@ mod bundle;
 mod configured;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod github;
 mod http;
 mod link;

@@ -11,6 +11,9 @@
 
 mod check;
 mod detached;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_file;
 mod listing;
 mod make;

@@ -24,4 +24,4 @@ pub use facts::HostGate;
 pub use offer::LastOffer;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
-pub use verdicts::{close_orphans, import_verdicts};
+pub use verdicts::{close_orphans, import_verdicts, settle_pin};
