@@ -10,6 +10,8 @@ use std::time::Duration;
 
 #[path = "../tests/support/http_server.rs"]
 mod http_server;
+#[path = "../tests/support/port.rs"]
+mod port;
 #[path = "../tests/e2e/support/mod.rs"]
 mod support;
 

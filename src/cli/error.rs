@@ -80,7 +80,7 @@ impl ToolError for CliError {
                 LauncherError::Listen { .. } | LauncherError::System(_) => Exit::Unexpected,
             },
             Self::Worker(error) => match error {
-                WorkerError::Source(_) | WorkerError::Launcher(_) => Exit::Usage,
+                WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
                 WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,

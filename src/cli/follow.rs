@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::args::Cli;
 use super::error::CliError;
-use super::status::of_trial;
 use crate::config::Settings;
 use crate::console::{say, say_json};
 use crate::install::{Install, VerdictKind};
@@ -58,7 +57,7 @@ pub(super) fn follow(install: &Install, settings: &Settings, cli: &Cli, attempt:
             if cli.json {
                 say_json(&serde_json::json!({ "progress": trial.progress, "version": trial.candidate.version }));
             } else {
-                say(&of_trial(trial));
+                say(&trial.to_string());
             }
         }
     }

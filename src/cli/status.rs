@@ -6,9 +6,7 @@ use super::follow::no_node_runs;
 use super::policy;
 use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
-use crate::install::{Progress, Trial};
-use crate::node::{Activity, App, Event, Request, Status, connect};
-use crate::upgrade::{CacheAnswer, Step};
+use crate::node::{App, Event, Request, Status, connect};
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
@@ -35,8 +33,11 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             if let Some(record) = record {
                 say(&format!("version    {}", record.running));
                 if let Some(trial) = &record.trial {
-                    say(&format!("trial      {}", of_trial(trial)));
+                    say(&format!("trial      {trial}"));
                 }
+            }
+            if let Some(reason) = install.why_detached() {
+                say(&format!("upgrades   not from here: {reason}"));
             }
             say(&policy::describe(&policy));
         }
@@ -57,12 +58,12 @@ fn tell(status: &Status) {
         )),
         _ => {}
     }
-    say(&format!("doing      {}", of_activity(&status.activity)));
+    say(&format!("doing      {}", status.activity));
     if let Some(vitals) = &status.vitals {
         say(&format!("vitals     {vitals}"));
     }
     if let Some(trial) = &status.trial {
-        say(&format!("trial      {}", of_trial(trial)));
+        say(&format!("trial      {trial}"));
         if let Some(before) = &trial.before {
             say(&format!("before it  {before}"));
         }
@@ -73,53 +74,19 @@ fn tell(status: &Status) {
     if let Some(policy) = &status.policy {
         say(&policy::describe(policy));
     }
-    let source = status.source.as_deref().unwrap_or("none: set source.listing or source.github");
-    say(&format!("source     {source} (trust: {})", status.trust));
+    match (&status.source, &status.source_problem) {
+        (Some(source), _) => say(&format!("source     {source} (trust: {})", status.trust)),
+        (None, Some(problem)) => say(&format!("source     none that can be used: {problem}")),
+        (None, None) => say("source     none: set source.listing or source.github"),
+    }
+    for sibling in &status.siblings {
+        let trial = sibling.trial.as_ref().map_or_else(String::new, |trial| format!("; {trial}"));
+        say(&format!("sibling    {} runs {}{trial}", sibling.node, sibling.running));
+    }
     if let Some(last) = &status.last_check {
         say(&format!("checked    {:.0}: {}", last.at, last.detail));
     }
     if let Some(next) = status.next_check {
         say(&format!("next look  {next:.0}"));
     }
-}
-
-fn of_activity(activity: &Activity) -> String {
-    match activity {
-        Activity::Standby => "starts".to_owned(),
-        Activity::Idle => "serves".to_owned(),
-        Activity::Upgrading(step) => of_step(step),
-        Activity::OnTrial => "serves, on trial".to_owned(),
-        Activity::Draining => "finishes, and leaves".to_owned(),
-    }
-}
-
-/// A step in words.
-pub(super) fn of_step(step: &Step) -> String {
-    match step {
-        Step::Checking => "looks for releases".to_owned(),
-        Step::WaitingForDownload { version, done } => {
-            format!("waits for a sibling's download of {version} ({done} bytes so far)")
-        }
-        Step::Cached { version, answer: CacheAnswer::Hit } => format!("has {version} from the shared cache"),
-        Step::Cached { version, answer: CacheAnswer::Miss } => format!("does not find {version} in the shared cache"),
-        Step::Cached { version, answer: CacheAnswer::Rejected } => {
-            format!("refused what the shared cache had for {version}, and removed it")
-        }
-        Step::Downloading { version, .. } => format!("downloads {version}"),
-        Step::Verifying { version } => format!("verifies {version}"),
-        Step::Extracting { version, .. } => format!("extracts {version}"),
-        Step::Probing { version } => format!("asks {version} who it is"),
-        Step::Handing { version } => format!("hands {version} to the launcher"),
-    }
-}
-
-/// A trial in words.
-pub(super) fn of_trial(trial: &Trial) -> String {
-    let doing = match trial.progress {
-        Progress::Pending => "is due; it begins again at the archive",
-        Progress::Starting => "is started beside the running version",
-        Progress::Probation => "serves on probation; nothing is committed yet",
-        Progress::Handoff => "has its launcher prove itself; nothing is committed yet",
-    };
-    format!("{} {doing} (tries left: {})", trial.candidate, trial.tries_left)
 }

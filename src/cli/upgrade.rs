@@ -8,7 +8,6 @@ use super::args::{Cli, Rollback, Upgrade, UpgradeVerb};
 use super::error::CliError;
 use super::follow::{follow, no_node_runs};
 use super::session::{committed, data, expect_node, for_operator, install};
-use super::status::of_step;
 use crate::config::Settings;
 use crate::console::{Bar, Exit, say, say_json};
 use crate::fetch::Freshness;
@@ -198,7 +197,7 @@ impl Show {
         if self.json {
             return say_json(step);
         }
-        let words = of_step(step);
+        let words = step.to_string();
         let bytes = match step {
             Step::Downloading { done, total: Some(total), .. } => Some((*done, *total)),
             _ => None,

@@ -13,7 +13,6 @@ use crate::config::Settings;
 use crate::console::{say, say_json};
 use crate::launcher::LauncherError;
 use crate::node::{self, App, Event, Explained, Request, connect};
-use crate::rollout::Gate;
 use crate::types::Version;
 
 pub(super) fn why(app: &App, cli: &Cli, args: &WhyArgs) -> Result<ExitCode, CliError> {
@@ -55,7 +54,7 @@ fn tell(Explained { why, host }: &Explained) {
     match &why.version {
         None => say(&format!("the source offers nothing newer than {running} for this node")),
         Some(version) => {
-            let shut = why.shut().map(|report| name(report.gate)).or_else(|| host.as_ref().map(|_| "host"));
+            let shut = why.shut().map(|report| report.gate.name()).or_else(|| host.as_ref().map(|_| "host"));
             say(&match shut {
                 None => format!("{version}: nothing stands before it; the next look goes there from {running}"),
                 Some(shut) => format!("{version}: not yet, because the gate `{shut}` is shut; {running} runs"),
@@ -63,7 +62,7 @@ fn tell(Explained { why, host }: &Explained) {
         }
     }
     for report in &why.gates {
-        line(name(report.gate), report.open, &report.inputs.to_string(), report.changes);
+        line(report.gate.name(), report.open, &report.inputs.to_string(), report.changes);
     }
     match host {
         Some(host) => line("host", false, &host.because, Some(host.changes)),
@@ -84,15 +83,4 @@ fn line(name: &str, open: bool, inputs: &str, changes: Option<Timestamp>) {
         (false, Some(at)) => format!("; opens {at:.0}"),
     };
     say(&format!("  {state}  {name:8} {inputs}{changes}"));
-}
-
-fn name(gate: Gate) -> &'static str {
-    match gate {
-        Gate::Channel => "channel",
-        Gate::Pin => "pin",
-        Gate::Veto => "veto",
-        Gate::Pause => "pause",
-        Gate::Delay => "delay",
-        Gate::Window => "window",
-    }
 }

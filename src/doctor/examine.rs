@@ -41,6 +41,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     install(facts, &mut findings);
     capabilities(facts, &mut findings);
+    source(facts, &mut findings);
     folder(facts, &facts.data, "data", Severity::CannotRun, &mut findings);
     folder(facts, &facts.cache, "cache", Severity::Note, &mut findings);
     surroundings(facts, &mut findings);
@@ -144,6 +145,19 @@ fn capabilities(facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Where releases would come from.
+fn source(facts: &Facts, findings: &mut Vec<Finding>) {
+    if let Some(error) = facts.source {
+        findings.push(Finding {
+            check: "source",
+            severity: Severity::NoUpgrades,
+            what: error.to_string(),
+            why: "a node without a source looks for no releases; it runs, and stays at its version",
+            mend: "correct that setting, and restart the node; `upgrade --from` takes a bundle meanwhile".to_owned(),
+        });
+    }
+}
+
 /// A folder that must be this user's alone.
 fn folder(facts: &Facts, seen: &Seen, check: &'static str, severity: Severity, findings: &mut Vec<Finding>) {
     let (wanted, at, user) = (seen.wanted.display(), seen.at.display(), facts.process.user);
@@ -228,6 +242,7 @@ fn name(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::{RepositoryError, SourceError};
     use crate::sys::{Place, Process};
     use jiff::Timestamp;
 
@@ -259,6 +274,7 @@ mod tests {
             package: None,
             lost_check: None,
             container: None,
+            source: None,
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             built: "2026-11-01T00:00:00Z".parse().unwrap(),
         }
@@ -287,6 +303,7 @@ mod tests {
         assert_eq!(found(|facts| facts.binary_owner = 0), ("wrong-user", no));
         assert_eq!(found(|facts| facts.home.place.writable = false), ("not-writable", no));
         assert_eq!(found(|facts| facts.home.place.no_exec = true), ("noexec", no));
+        assert_eq!(found(|facts| facts.source = Some(SourceError::Repository(RepositoryError))), ("source", no));
         assert_eq!(found(|facts| facts.binary_mode = 0o775), ("writable-by-others", no));
         assert_eq!(found(|facts| facts.capabilities = true), ("capabilities", no));
         assert_eq!(found(|facts| facts.home.place.free = 1 << 20), ("space", no));

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::Settings;
+use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::{Install, package_manager};
 use crate::sys::{Place, Process, SysError, can_execute, container_hint, file_capabilities, file_owner, own_program};
 
@@ -59,6 +60,8 @@ pub struct Facts {
     pub lost_check: Option<PathBuf>,
     /// What says that this is a container.
     pub container: Option<String>,
+    /// Why what is configured is no source of releases, if it is none.
+    pub source: Option<SourceError>,
     /// The time.
     pub now: Timestamp,
     /// A time before which this build did not exist.
@@ -92,6 +95,7 @@ impl Facts {
             package: package_manager(home),
             lost_check: settings.health.command.first().map(PathBuf::from).filter(|program| !can_execute(program)),
             container: container_hint(),
+            source: ReleaseSource::configured(settings, None).err(),
             now: Timestamp::now(),
             built: Timestamp::from_second(built.max(OLDEST)).unwrap_or(Timestamp::UNIX_EPOCH),
         })

@@ -1,5 +1,7 @@
+use sha2::{Digest, Sha256};
+
 use super::listing::{Asset, Release, printable};
-use crate::types::{ArchiveFormat, Product, Target};
+use crate::types::{ArchiveFormat, Product, Sha256Digest, Target};
 
 /// The two files of a release that an upgrade needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,23 @@ pub enum AssetError {
         /// The name found, made safe to print.
         found: String,
     },
+}
+
+impl Chosen {
+    /// Stands for both files as the listing describes them: other files give another one. What an
+    /// address asks for behind its `?` may change with each listing, and is left out.
+    #[must_use]
+    pub fn fingerprint(&self) -> Sha256Digest {
+        let mut state = Sha256::new();
+        for asset in [&self.archive, &self.signature] {
+            let Asset { name, size, digest, address, api_address } = asset;
+            let plain = |address: &String| address.split(['?', '#']).next().unwrap_or_default().to_owned();
+            let described = (name, size, digest, plain(address), api_address.as_ref().map(plain));
+            // As JSON, so that no two descriptions run into each other.
+            state.update(serde_json::to_vec(&described).expect("text and numbers have a JSON form"));
+        }
+        Sha256Digest::from_bytes(state.finalize().into())
+    }
 }
 
 impl Release {

@@ -207,10 +207,16 @@ pub enum FetchError {
         with_token: bool,
     },
     /// The API does not know the token.
-    #[error("{url} does not accept the token in GH_TOKEN or GITHUB_TOKEN: renew it, or unset the variable")]
+    #[error(
+        "{url} {}",
+        if *.with_token { "does not accept the token in GH_TOKEN or GITHUB_TOKEN: renew it, or unset the variable" }
+        else { "wants to know who asks: put a token into GH_TOKEN" }
+    )]
     TokenRefused {
         /// The address.
         url: String,
+        /// Whether a token was sent.
+        with_token: bool,
     },
     /// A bundle is none.
     #[error("cannot use the bundle {}: {source}", path.display())]

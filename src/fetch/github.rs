@@ -112,6 +112,16 @@ impl GitHubReleases {
         Self { api, repository, token, http: Http::new(&settings), relay }
     }
 
+    /// As [`super::StaticListing::last_whole`].
+    #[must_use]
+    pub fn last_whole(&self) -> Option<Timestamp> {
+        self.relay.last_whole()
+    }
+
+    pub(super) fn remember_whole(&self, at: Timestamp) {
+        self.relay.remember_whole(Some(at));
+    }
+
     /// The releases on offer. `now` is the time of the caller's decision.
     pub async fn releases(&self, freshness: Freshness, now: Timestamp) -> Result<Listing, FetchError> {
         let settings = self.http.settings();
@@ -174,7 +184,9 @@ impl GitHubReleases {
     /// What the API's refusals mean.
     fn explain(&self, error: FetchError) -> FetchError {
         match error {
-            FetchError::Status { url, status: 401, .. } => FetchError::TokenRefused { url },
+            FetchError::Status { url, status: 401, .. } => {
+                FetchError::TokenRefused { url, with_token: self.token.is_some() }
+            }
             FetchError::Status { url, status: 404, .. } => {
                 FetchError::NoRepository { url, with_token: self.token.is_some() }
             }

@@ -47,6 +47,8 @@ impl FromStr for Location {
             }
             Some(_) => Err(LocationError::Scheme),
             None if text.starts_with("file:") => Err(LocationError::Scheme),
+            // An address that lost its slashes, and no folder of that name.
+            None if text.starts_with("http:") || text.starts_with("https:") => Err(LocationError::Address),
             None => Ok(Self::Folder(PathBuf::from(text))),
         }
     }

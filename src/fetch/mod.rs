@@ -22,6 +22,7 @@ mod asset;
 mod backoff;
 mod body;
 mod bundle;
+mod configured;
 mod error;
 mod folder;
 #[cfg(any(test, fuzzing))]
@@ -49,6 +50,7 @@ mod token;
 pub use asset::{AssetError, Chosen};
 pub use backoff::backoff;
 pub use bundle::Bundle;
+pub use configured::SourceError;
 pub use error::{AuthoritiesError, Cause, FetchError};
 pub use github::{GITHUB_API, GitHubReleases, Repository, RepositoryError};
 pub use health::ask_health;

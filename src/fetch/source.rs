@@ -79,6 +79,25 @@ impl ReleaseSource {
         }
     }
 
+    /// When the whole listing was last received from its server. `None`: never, or there is no server.
+    #[must_use]
+    pub fn last_whole(&self) -> Option<Timestamp> {
+        match self {
+            Self::Listing(source) => source.last_whole(),
+            Self::GitHub(source) => source.last_whole(),
+            Self::Bundle(_) => None,
+        }
+    }
+
+    /// Goes on from what an earlier process remembered: it bounds what a shared copy can hide.
+    pub fn remember_whole(&self, at: Timestamp) {
+        match self {
+            Self::Listing(source) => source.remember_whole(at),
+            Self::GitHub(source) => source.remember_whole(at),
+            Self::Bundle(_) => {}
+        }
+    }
+
     /// Where this file can be had, in the order in which to try; at least one.
     #[must_use]
     pub fn places(&self, asset: &Asset) -> Vec<Place> {

@@ -30,8 +30,8 @@ use crate::types::ByteLimit;
 /// releases. It does so at most for `unconditional_every` (a day): after that time since this
 /// process last received the whole listing from the server, or since its first request, the listing
 /// is fetched whole, whatever the shared copy says. That time is kept in this process alone. A
-/// restart begins it anew, unless the caller keeps [`Self::last_whole`] in a place of its own and
-/// hands it back to [`Self::with_last_whole`]; a time in the future makes the next fetch whole.
+/// restart begins it anew, unless the caller keeps [`Self::last_whole`] in a place of its own, as a
+/// node does, and hands it back to [`Self::with_last_whole`]; a time in the future makes the next fetch whole.
 ///
 /// # What a mirror can do
 /// It is asked only when the listing's own server fails, and then as long as that lasts. It can hide
@@ -75,6 +75,10 @@ impl StaticListing {
     pub fn with_last_whole(self, at: Option<Timestamp>) -> Self {
         self.relay.remember_whole(at);
         self
+    }
+
+    pub(super) fn remember_whole(&self, at: Timestamp) {
+        self.relay.remember_whole(Some(at));
     }
 
     /// When the whole listing was last received from the server itself.

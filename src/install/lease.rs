@@ -154,13 +154,20 @@ impl Install {
     /// The lease of a sibling that keeps this node from trying `version` just now, if there is one.
     #[must_use]
     pub fn lease_in_the_way(&self, node: &NodeName, version: &Version, at_once: u8) -> Option<Lease> {
-        let now = BootClock::now();
-        let mut held = self.leases().unwrap_or_default();
-        held.retain(|lease| lease.owner != *node && lease.remaining(now).is_some());
+        let held = self.leases_of_siblings(node);
         let committed = self.committed().ok().flatten();
         let follows = committed.is_some_and(|committed| committed.version == *version)
             && held.iter().all(|lease| lease.candidate.version == *version);
-        in_the_way(&held, follows, at_once, now).map(|(lease, _)| lease.clone())
+        in_the_way(&held, follows, at_once, BootClock::now()).map(|(lease, _)| lease.clone())
+    }
+
+    /// The leases that other nodes hold now.
+    #[must_use]
+    pub fn leases_of_siblings(&self, node: &NodeName) -> Vec<Lease> {
+        let now = BootClock::now();
+        let mut held = self.leases().unwrap_or_default();
+        held.retain(|lease| lease.owner != *node && lease.remaining(now).is_some());
+        held
     }
 
     /// Every lease in the file, whoever holds it, whether or not it has ended.

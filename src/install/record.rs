@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -118,6 +119,19 @@ pub struct Trial {
     /// How the version that served did, right before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Vitals>,
+}
+
+/// In words, as an operator reads it.
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doing = match self.progress {
+            Progress::Pending => "is due; it begins again at the archive",
+            Progress::Starting => "is started beside the running version",
+            Progress::Probation => "serves on probation; nothing is committed yet",
+            Progress::Handoff => "has its launcher prove itself; nothing is committed yet",
+        };
+        write!(f, "{} {doing} (tries left: {})", self.candidate, self.tries_left)
+    }
 }
 
 /// What became of a trial.

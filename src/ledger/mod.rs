@@ -12,9 +12,11 @@
 mod error;
 mod first_seen;
 mod history;
+mod listings;
 mod open;
 mod schema;
 mod time;
+mod unverified;
 mod verdict;
 mod veto;
 
@@ -24,6 +26,7 @@ pub use error::{Corruption, LedgerError};
 pub use history::{Attempt, AttemptId, AttemptKind, Ending, Event, NewAttempt, OUTPUT_LIMIT, Outcome};
 pub use open::SetAside;
 use rusqlite::Connection;
+pub use unverified::Unverified;
 pub use verdict::Verdict;
 pub use veto::{NewVeto, VETO_SPAN};
 

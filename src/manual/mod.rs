@@ -9,6 +9,7 @@
 //! - [`formats`]: every file, message and record, with its limits.
 //! - [`operations`]: install, run, the day's work, what to do for each exit code and alert, keys, backup.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
+//! - [`metrics`]: what `/metrics` tells. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
 #![allow(clippy::doc_markdown, reason = "prose and tables, not items")]
@@ -30,6 +31,9 @@ pub mod configuration {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}

@@ -158,7 +158,9 @@ impl Failure {
             UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {
                 FailureKind::Source
             }
-            UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
+            UpgradeError::NoSource | UpgradeError::Source(_) | UpgradeError::NothingToGoBackTo { .. } => {
+                FailureKind::Usage
+            }
             UpgradeError::Unsupported { .. }
             | UpgradeError::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => {
                 FailureKind::Unsupported
@@ -263,7 +265,8 @@ async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender
     };
     if request == Request::Status {
         let Site { engine, state } = site;
-        let gathered = tokio::task::spawn_blocking(move || Status::gather(&engine, &state)).await;
+        let gathered =
+            tokio::task::spawn_blocking(move || Status::gather(&engine, &state, jiff::Timestamp::now())).await;
         let status = gathered.map_err(io::Error::other)?;
         return send(&mut write, &Event::Status(Box::new(status))).await;
     }

@@ -1,20 +1,21 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use axum::extract::{Request, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::watch;
 
+use super::audience::{Audience, ForAnybody};
 use super::leaving::Leaving;
-use super::metrics;
 use super::serve;
 use super::state::{Activity, State};
 use super::status::Status;
+use super::{metrics, page};
 use crate::upgrade::Engine;
 
 /// What every handler needs.
@@ -24,31 +25,45 @@ pub(super) struct Site {
     pub(super) state: Arc<State>,
 }
 
-/// Serves `/healthz`, `/readyz`, `/metrics` and `/status` until the worker leaves.
+/// The node behind a listener, and where that is bound.
+#[derive(Clone, Debug)]
+struct Door {
+    site: Site,
+    bound: Option<SocketAddr>,
+}
+
+/// Serves `/` (for people), `/healthz`, `/readyz`, `/metrics` and `/status` until the worker leaves.
 pub(super) async fn serve(
     listener: OwnedFd,
     site: Site,
     leaving: watch::Receiver<Option<Leaving>>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(TcpListener::from(listener))?;
+    let door = Door { site, bound: listener.local_addr().ok() };
     let router = Router::new()
+        .route("/", get(status_page))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .route("/status", get(status))
-        .layer(from_fn_with_state(site.clone(), count))
-        .with_state(site);
+        .layer(from_fn_with_state(door.clone(), count))
+        .with_state(door);
     serve::serve(listener, router, leaving).await
 }
 
 /// Counts what was answered, and what failed by this node's own fault.
-async fn count(Shared(site): Shared<Site>, request: Request, next: Next) -> Response {
+async fn count(Shared(Door { site, .. }): Shared<Door>, request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
     site.state.report.count(answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
     answer
 }
 
-async fn readyz(Shared(site): Shared<Site>) -> Response {
+async fn status_page(Shared(Door { site, bound }): Shared<Door>, head: HeaderMap) -> Response {
+    let audience = Audience::of(bound, &head);
+    blocking(move || page::respond(&site, audience)).await
+}
+
+async fn readyz(Shared(Door { site, .. }): Shared<Door>) -> Response {
     // The node is ready when its next worker is: who asks on an old connection must not hear otherwise.
     let replaced = site.state.is_replaced();
     match site.state.activity() {
@@ -58,7 +73,7 @@ async fn readyz(Shared(site): Shared<Site>) -> Response {
     }
 }
 
-async fn metrics_page(Shared(site): Shared<Site>) -> Response {
+async fn metrics_page(Shared(Door { site, .. }): Shared<Door>) -> Response {
     blocking(move || {
         let page = metrics::page(&site.engine, &site.state);
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
@@ -66,8 +81,14 @@ async fn metrics_page(Shared(site): Shared<Site>) -> Response {
     .await
 }
 
-async fn status(Shared(site): Shared<Site>) -> Response {
-    blocking(move || Json(Status::gather(&site.engine, &site.state)).into_response()).await
+async fn status(Shared(Door { site, bound }): Shared<Door>, head: HeaderMap) -> Response {
+    let audience = Audience::of(bound, &head);
+    blocking(move || {
+        let status = Status::gather(&site.engine, &site.state, jiff::Timestamp::now());
+        let status = if audience == Audience::Host { status } else { status.for_anybody() };
+        Json(status).into_response()
+    })
+    .await
 }
 
 /// Reading the ledger and the records blocks on the disk.

@@ -49,6 +49,8 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     ] {
         page.sample("exuvia_upgrade_state", &[("state", name)], u8::from(now));
     }
+    page.family("exuvia_upgrade_source_usable", "gauge", "1 if a source of releases is configured and can be used.");
+    page.sample("exuvia_upgrade_source_usable", &[], u8::from(matches!(engine.source, Ok(Some(_)))));
     if let Some(last) = &state.checks().last {
         page.family("exuvia_upgrade_last_check_timestamp_seconds", "gauge", "When the node last looked for releases.");
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());
@@ -177,6 +179,18 @@ mod tests {
         families.get(name)?.samples.get(&labels).copied()
     }
 
+    /// Prometheus' own checker, where there is one.
+    fn judged_by_prometheus(page: &str) {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+        let mut checker = Command::new("promtool");
+        let child = checker.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let Ok(mut child) = child else { return };
+        child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}\n{page}", String::from_utf8_lossy(&output.stderr));
+    }
+
     #[test]
     fn the_page_of_a_fresh_node_is_well_formed() {
         let dir = tempfile::tempdir().unwrap();
@@ -222,7 +236,9 @@ mod tests {
             assert!(engine.ledger.finish(id, &ending, at).unwrap());
         }
 
-        let page = prometheus::parse(&page(&engine, &state)).unwrap();
+        let text = page(&engine, &state);
+        judged_by_prometheus(&text);
+        let page = prometheus::parse(&text).unwrap();
         let read = |name: &str, labels: &[(&str, &str)]| value(&page, name, labels);
         assert_eq!(read("exuvia_upgrade_last_check_timestamp_seconds", &[]), Some(1_800_000_000.0));
         assert_eq!(read("exuvia_upgrade_checks_total", &[]), Some(1.0));

@@ -9,16 +9,17 @@
 //!   in the node's own folder.
 
 mod app;
+mod audience;
 mod control;
 mod doubts;
 mod http;
 mod leaving;
 mod link;
 mod metrics;
+mod page;
 mod report;
 mod requests;
 mod serve;
-mod source;
 mod state;
 mod status;
 mod worker;
@@ -30,7 +31,6 @@ pub use app::{App, AppError, Job, JobContext, JobError, idle};
 pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
 pub use leaving::Leaving;
 pub use link::Start;
-pub use source::SourceError;
 pub use state::Activity;
-pub use status::{LastCheck, Status};
+pub use status::{CacheContent, LastCheck, Sibling, Status};
 pub use worker::{WorkerError, engine, run};

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,19 @@ pub enum Activity {
     OnTrial,
     /// Finishes what it began, and leaves.
     Draining,
+}
+
+/// In words, as `status` says it.
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standby => f.write_str("starts"),
+            Self::Idle => f.write_str("serves"),
+            Self::Upgrading(step) => step.fmt(f),
+            Self::OnTrial => f.write_str("serves, on trial"),
+            Self::Draining => f.write_str("finishes, and leaves"),
+        }
+    }
 }
 
 /// What the parts of a worker know of each other.

@@ -2,7 +2,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
+use crate::cache::{Cache, Listed};
 use crate::install::{Installed, Policy, Trial, Vitals};
+use crate::rollout::Veto;
 use crate::sys::{own_descriptors, resident_memory};
 use crate::types::{NodeName, Product, Target, Version};
 use crate::upgrade::Engine;
@@ -35,8 +37,14 @@ pub struct Status {
     pub vitals: Option<Vitals>,
     /// What operators decided for this install.
     pub policy: Option<Policy>,
-    /// Where releases come from; `null` when nothing is configured.
+    /// The versions that this node does not try again for now.
+    #[serde(default)]
+    pub vetoes: Vec<Veto>,
+    /// Where releases come from; `null` when nothing that can be used is configured.
     pub source: Option<String>,
+    /// Why what is configured as a source cannot be used.
+    #[serde(default)]
+    pub source_problem: Option<String>,
     /// What a release must bring to be believed.
     pub trust: String,
     /// Whether this install can upgrade itself.
@@ -45,6 +53,34 @@ pub struct Status {
     pub last_check: Option<LastCheck>,
     /// When it looks again.
     pub next_check: Option<Timestamp>,
+    /// The other nodes of this install.
+    #[serde(default)]
+    pub siblings: Vec<Sibling>,
+    /// What the shared cache holds; `null` when it cannot be used.
+    #[serde(default)]
+    pub cache: Option<CacheContent>,
+}
+
+/// Another node that shares the binary, as its record says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// Its name.
+    pub node: NodeName,
+    /// What it runs.
+    pub running: Installed,
+    /// What it tries.
+    pub trial: Option<Trial>,
+    /// Whether it holds the host's turn to try a release.
+    pub holds_lease: bool,
+}
+
+/// What the shared cache says that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheContent {
+    /// Archives.
+    pub archives: u64,
+    /// Their length together, in bytes.
+    pub bytes: u64,
 }
 
 /// A look at the source, and what came of it.
@@ -58,11 +94,20 @@ pub struct LastCheck {
     pub detail: String,
 }
 
+impl LastCheck {
+    /// Whether the look ended in an error, and not in a decision.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        !matches!(self.result.as_str(), "up-to-date" | "waiting" | "on-trial" | "refused" | "no-source")
+    }
+}
+
 impl Status {
-    pub(super) fn gather(engine: &Engine, state: &State) -> Self {
+    pub(super) fn gather(engine: &Engine, state: &State, now: Timestamp) -> Self {
         let record = engine.install.node(&engine.node).ok().flatten();
         let checks = state.checks().clone();
         let (previous, trial) = record.map_or((None, None), |record| (record.previous, record.trial));
+        let source = engine.source.as_ref();
         Self {
             product: engine.product.clone(),
             node: engine.node.clone(),
@@ -76,11 +121,15 @@ impl Status {
             trial,
             vitals: Some(vitals(state)),
             policy: engine.install.policy().ok(),
-            source: engine.source.as_ref().map(ToString::to_string),
+            vetoes: engine.ledger.active_vetoes(now).unwrap_or_default(),
+            source: source.ok().and_then(|source| source.as_ref().map(ToString::to_string)),
+            source_problem: source.err().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
             can_upgrade: engine.install.why_detached().is_none(),
             last_check: checks.last,
             next_check: checks.next,
+            siblings: siblings(engine),
+            cache: engine.cache.as_ref().and_then(content),
         }
     }
 }
@@ -98,4 +147,28 @@ fn vitals(state: &State) -> Vitals {
         descriptors: own_descriptors(),
         restarts: None,
     }
+}
+
+fn siblings(engine: &Engine) -> Vec<Sibling> {
+    let leases = engine.install.leases_of_siblings(&engine.node);
+    let records = engine.install.nodes().unwrap_or_default();
+    let others = records.into_iter().filter(|(node, _)| *node != engine.node);
+    let sibling = |(node, record): (NodeName, crate::install::NodeRecord)| Sibling {
+        holds_lease: leases.iter().any(|lease| lease.owner == node),
+        node,
+        running: record.running,
+        trial: record.trial,
+    };
+    others.map(sibling).collect()
+}
+
+fn content(cache: &Cache) -> Option<CacheContent> {
+    let mut content = CacheContent::default();
+    for entry in cache.entries().ok()? {
+        if let Listed::Archive(archive) = entry {
+            content.archives += 1;
+            content.bytes = content.bytes.saturating_add(archive.length);
+        }
+    }
+    Some(content)
 }

@@ -18,19 +18,19 @@ use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
 use super::report::JobReport;
-use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
+use crate::fetch::ReleaseSource;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
 use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
-    settle_pin,
+    CacheAnswer, Done, Engine, Found, LastOffer, Observer, Step, UpgradeError, Wait, Work, close_orphans,
+    import_verdicts, settle_pin,
 };
 
 /// Why a worker cannot work.
@@ -42,9 +42,6 @@ pub enum WorkerError {
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
-    /// The settings name no source that can be used.
-    #[error(transparent)]
-    Source(#[from] SourceError),
     /// The install folder cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -90,7 +87,12 @@ pub fn engine(
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = source(&settings, shared)?.map(Arc::new);
+    let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
+    if let Ok(Some(source)) = &source
+        && let Some(since) = ledger.relies_since(&source.to_string())?
+    {
+        source.remember_whole(since);
+    }
     let running = match running {
         Some(running) => running,
         None => install.adopt(&settings.node, &app.version()?)?.0.running,
@@ -104,6 +106,7 @@ pub fn engine(
         install,
         cache,
         source,
+        last_offer: LastOffer::default(),
         ledger,
         settings,
         options,
@@ -165,6 +168,10 @@ impl Worker {
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
+        // The node has more to do than to upgrade itself.
+        if let Err(error) = &engine.source {
+            tracing::error!(event = "source_unusable", %error, "the node runs, and looks for no releases");
+        }
         let state = Arc::new(State::new(hello.launcher.clone(), hello.reloads, report.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker = Self {

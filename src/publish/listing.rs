@@ -24,6 +24,8 @@ pub(super) struct Entry {
     #[serde(default)]
     pub(super) name: Option<String>,
     #[serde(default)]
+    pub(super) draft: bool,
+    #[serde(default)]
     pub(super) prerelease: bool,
     #[serde(default)]
     pub(super) html_url: Option<String>,
@@ -72,6 +74,15 @@ pub enum ListingError {
         /// Its version.
         version: Version,
     },
+    /// The version is not there.
+    #[error("it does not list version {0}; nothing was changed")]
+    NotListed(Version),
+    /// The version is there, and was withdrawn.
+    #[error(
+        "version {0} was withdrawn, and stays what it was: give other content a new version, or offer it again \
+         with `exuvia-release withdraw --undo`"
+    )]
+    Withdrawn(Version),
     /// The version is there, and says something else about itself.
     #[error("version {version} is listed already with another {member}; all targets of a version share it")]
     Disagrees {
@@ -135,17 +146,14 @@ impl Listing {
     /// Puts a release into the listing, newest version first. `assets` begins with the archive.
     pub(super) fn add(mut self, about: &About, assets: &[Asset]) -> Result<Added, ListingError> {
         let version = &about.id.version;
-        let entries = self.entries()?;
-        let mut places = entries.iter().enumerate().filter(|(_, entry)| entry.version().as_ref() == Some(version));
-        let place = places.next();
-        if places.next().is_some() {
-            return Err(ListingError::Twice(version.clone()));
-        }
-        let Some((index, entry)) = place else {
+        let Some((index, entry)) = self.find(version)? else {
             self.0.push(new_entry(about, assets));
             return Ok(Added::New(self.sorted()));
         };
         let disagrees = |member| Err(ListingError::Disagrees { version: version.clone(), member });
+        if entry.draft {
+            return Err(ListingError::Withdrawn(version.clone()));
+        }
         if entry.name.as_deref().is_some_and(|name| name != title(&about.id)) {
             return disagrees("product (each has a folder of its own)");
         }
@@ -176,6 +184,23 @@ impl Listing {
         all.sort_by_key(name_of);
         self.0[index]["assets"] = Value::Array(all);
         Ok(Added::New(self.sorted()))
+    }
+
+    /// Marks the entry of that version as a draft, or as none; whether that was a change.
+    pub(super) fn set_draft(&mut self, version: &Version, draft: bool) -> Result<bool, ListingError> {
+        let (index, entry) = self.find(version)?.ok_or_else(|| ListingError::NotListed(version.clone()))?;
+        self.0[index]["draft"] = Value::Bool(draft);
+        Ok(entry.draft != draft)
+    }
+
+    /// The one entry of that version, and where it stands.
+    fn find(&self, version: &Version) -> Result<Option<(usize, Entry)>, ListingError> {
+        let entries = self.entries()?.into_iter().enumerate();
+        let mut found = entries.filter(|(_, entry)| entry.version().as_ref() == Some(version));
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(ListingError::Twice(version.clone())),
+            (found, None) => Ok(found),
+        }
     }
 
     fn sorted(mut self) -> Self {

@@ -5,7 +5,8 @@
 //! - a key file never replaces another, and a private one is readable by its owner alone;
 //! - signing and packing read their input once, in bounded memory, and notice when it changes meanwhile;
 //! - whatever is published appears whole, the listing last; after a failure nothing new is left;
-//! - what a version and target once were, they stay: a published archive is never replaced;
+//! - what a version and target once were, they stay: a published archive is never replaced, not even after it
+//!   was withdrawn;
 //! - the same binary makes the same archive, byte for byte.
 
 mod check;
@@ -22,7 +23,9 @@ mod problem;
 mod sums;
 mod tar_stream;
 mod tee;
+mod tree;
 mod undo;
+mod withdraw;
 
 pub use crate::console::{Bar, Exit, ToolError, fail, say, say_json};
 pub use check::{CheckError, GoodRelease, TreeReport, check_tree};
@@ -33,3 +36,4 @@ pub use pack::{Pack, Packed, pack};
 pub use pack_error::PackError;
 pub use problem::{Problem, Reason};
 pub use sums::SumsError;
+pub use withdraw::{WithdrawError, Withdrawal, withdraw};

@@ -1,14 +1,14 @@
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::listing::{About, Added, Asset, LISTING, LISTING_LIMIT, Listing};
 use super::make::{rehearse, sign_archive, write_archive};
 use super::pack_error::PackError;
 use super::sums::{SUMS, Sums};
 use super::tee::{Hashing, Tee};
+use super::tree::lock;
 use super::undo::Undo;
 use crate::crypto::{Context, Release, SecretKey, Signature};
-use crate::sys::{Dir, DirLock, OperatorFile};
+use crate::sys::{Dir, OperatorFile};
 use crate::types::{ArchiveFormat, ByteLimit, KeyId, ReleaseId, Sha256Digest};
 
 /// A release to be packed: everything but the binary.
@@ -48,9 +48,6 @@ pub struct Packed {
 /// The most that a node extracts.
 const BINARY_LIMIT: ByteLimit = ByteLimit::mib(1024);
 
-/// How long to wait for another run's last step, which takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Packs, signs and publishes a binary into the tree at `out`.
 ///
 /// The archive is compressed, both signatures are made, and it is extracted as a node would, before anything appears under its name.
@@ -81,7 +78,7 @@ pub fn pack(
 
     let name = format!("{}{}", plan.id.asset_stem(), plan.format.suffix());
     let packed = |is_new| Packed { archive: folder.path().join(&name), length, digest, key: key.public().id(), is_new };
-    undo.hold(lock(&root)?);
+    undo.hold(lock(&root)?.ok_or_else(|| PackError::Busy(root.path().to_owned()))?);
     let mut sums = read_sums(&folder)?;
     sums.set(name.clone(), digest);
     let sums = sums.to_text();
@@ -174,18 +171,5 @@ fn read_sums(folder: &Dir) -> Result<Sums, PackError> {
         Ok(bytes) => Sums::parse(&String::from_utf8_lossy(&bytes)).map_err(|source| PackError::Sums { path, source }),
         Err(error) if error.is_not_found() => Ok(Sums::default()),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn lock(root: &Dir) -> Result<DirLock, PackError> {
-    let start = Instant::now();
-    loop {
-        if let Some(lock) = root.try_lock_itself()? {
-            return Ok(lock);
-        }
-        if start.elapsed() > PATIENCE {
-            return Err(PackError::Busy(root.path().to_owned()));
-        }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

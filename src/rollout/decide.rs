@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::decision::{Decision, Direction, Gate, Plan, Refusal};
 use super::delay::delay;
-use super::question::{Pause, Question, Request, Veto};
+use super::question::{Pause, Question, Request, Retry, Veto};
 use crate::types::Version;
 
 /// Decides. See the room's guarantees.
@@ -41,9 +41,12 @@ impl Question<'_> {
         if let Some(due) = self.due(version) {
             return wait(due, Gate::Delay);
         }
-        match self.maintenance.next_opening(self.now) {
-            Some(opening) => wait(opening, Gate::Window),
-            None => self.plan(version),
+        if let Some(opening) = self.maintenance.next_opening(self.now) {
+            return wait(opening, Gate::Window);
+        }
+        match self.retry(version) {
+            Some(retry) if self.now < retry.until => wait(retry.until, Gate::Archive),
+            _ => self.plan(version),
         }
     }
 
@@ -130,6 +133,10 @@ impl Question<'_> {
         self.vetoes.iter().filter(active).max_by_key(|veto| veto.until.unwrap_or(Timestamp::MAX))
     }
 
+    pub(super) fn retry(&self, version: &Version) -> Option<&Retry> {
+        self.retries.iter().find(|retry| retry.version == *version)
+    }
+
     pub(super) fn pause(&self) -> Option<&Pause> {
         self.pause.filter(|pause| pause.until.is_none_or(|until| self.now < until))
     }
@@ -186,6 +193,7 @@ mod tests {
         running: &'static str,
         available: Vec<Available>,
         vetoes: Vec<Veto>,
+        retries: Vec<Retry>,
         pin: Option<Version>,
         pause: Option<Pause>,
         first_seen: BTreeMap<Version, Timestamp>,
@@ -201,6 +209,7 @@ mod tests {
                 running: "1.3.0",
                 available: versions.iter().map(|text| Available { version: v(text), prerelease: false }).collect(),
                 vetoes: Vec::new(),
+                retries: Vec::new(),
                 pin: None,
                 pause: None,
                 first_seen: BTreeMap::new(),
@@ -233,6 +242,7 @@ mod tests {
                 vetoes: &self.vetoes,
                 pin: self.pin.as_ref(),
                 pause: self.pause.as_ref(),
+                retries: &self.retries,
                 first_seen: &self.first_seen,
                 window: self.window,
                 position: b"install",
@@ -405,6 +415,7 @@ mod tests {
                     vetoes: &[],
                     pin: None,
                     pause: None,
+                    retries: &[],
                     first_seen: &first_seen,
                     window: Duration::from_hours(24),
                     position: &node.to_be_bytes(),
@@ -420,6 +431,20 @@ mod tests {
         }
         assert!(after_an_hour < NODES / 10, "{after_an_hour} went at once");
         assert!(behind.len() < NODES / 10, "{} are left behind", behind.len());
+    }
+
+    #[test]
+    fn a_release_that_did_not_verify_is_downloaded_again_when_its_pause_is_over_and_at_once_on_request() {
+        let mut node = Node::offered(&["1.4.0", "1.5.0"]);
+        node.retries.push(Retry { version: v("1.5.0"), times: 3, until: at(node.now + 60) });
+        let waiting = Decision::Waiting { version: v("1.5.0"), until: at(node.now + 60), because: Gate::Archive };
+        assert_eq!(node.alone(), waiting);
+        assert_eq!(node.forced(None), up("1.5.0"));
+        node.now += 60;
+        assert_eq!(node.alone(), up("1.5.0"));
+        node.now -= 60;
+        node.available.push(Available { version: v("1.6.0"), prerelease: false });
+        assert_eq!(node.alone(), up("1.6.0"), "a newer release does not wait for that");
     }
 
     #[test]
@@ -490,6 +515,7 @@ mod tests {
             vetoed in proptest::collection::vec((version(), proptest::option::of(moment())), 0..4),
             pin in proptest::option::weighted(0.2, version()),
             pause in proptest::option::weighted(0.2, proptest::option::of(moment())),
+            retried in proptest::collection::vec((version(), moment()), 0..3),
             seen in proptest::collection::btree_map(version(), moment(), 0..8),
             window in 0_u64..200_000,
             now in moment(),
@@ -506,6 +532,8 @@ mod tests {
                 .map(|(version, until)| Veto { version, until, reason: String::new() })
                 .collect();
             let pause = pause.map(|until| Pause { until });
+            let retries: Vec<_> =
+                retried.into_iter().map(|(version, until)| Retry { version, times: 1, until }).collect();
             let channel = if beta { Channel::Beta } else { Channel::Stable };
             let windows: Vec<WeeklyWindow> = window_start
                 .map(|start| format!("daily {:02}:{:02}-{:02}:{:02}", start / 60, start % 60, start / 60 + 1, start % 60))
@@ -519,6 +547,7 @@ mod tests {
                 vetoes: &vetoes,
                 pin: pin.as_ref(),
                 pause: pause.as_ref(),
+                retries: &retries,
                 first_seen: &seen,
                 window: Duration::from_secs(window),
                 position: &position,
@@ -530,7 +559,7 @@ mod tests {
             match (&decision, Why::of(&question, None)) {
                 (Decision::Plan(plan), Ok(why)) => {
                     prop_assert_eq!(why.version.as_ref(), Some(&plan.version));
-                    prop_assert_eq!(why.gates.len(), 6);
+                    prop_assert_eq!(why.gates.len(), 7);
                     prop_assert_eq!(why.shut(), None);
                 }
                 (Decision::Waiting { version, until, because }, Ok(why)) => {
@@ -556,6 +585,7 @@ mod tests {
                     prop_assert!(pause.as_ref().is_none_or(|pause| pause.until.is_some_and(|until| until <= now)));
                     let blocks = |veto: &Veto| veto.version == plan.version && veto.until.is_none_or(|until| now < until);
                     prop_assert!(!vetoes.iter().any(blocks));
+                    prop_assert!(question.retry(&plan.version).is_none_or(|retry| retry.until <= now));
                     let age = seen.get(&plan.version).map(|first| now.duration_since(*first));
                     let least = delay(&position, &plan.version, question.window);
                     let waited = |age: jiff::SignedDuration| age.is_negative() || age.unsigned_abs() >= least;

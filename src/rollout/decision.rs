@@ -57,6 +57,24 @@ pub enum Gate {
     Delay,
     /// A maintenance window is open.
     Window,
+    /// What it downloaded verified, or the pause after that is over.
+    Archive,
+}
+
+impl Gate {
+    /// Its name in tables and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Pin => "pin",
+            Self::Veto => "veto",
+            Self::Pause => "pause",
+            Self::Delay => "delay",
+            Self::Window => "window",
+            Self::Archive => "archive",
+        }
+    }
 }
 
 impl std::fmt::Display for Gate {
@@ -68,6 +86,9 @@ impl std::fmt::Display for Gate {
             Self::Pause => "the pause",
             Self::Delay => "this install's moment in the rollout window",
             Self::Window => "the next maintenance window",
+            Self::Archive => {
+                "its next download: what was downloaded before did not verify; `upgrade` downloads at once"
+            }
         })
     }
 }

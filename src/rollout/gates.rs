@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::{Gate, Refusal};
 use super::delay::delay;
-use super::question::{Pause, Question, Veto};
+use super::question::{Pause, Question, Retry, Veto};
 use crate::types::{Channel, Version, WeeklyWindow};
 
 /// A gate, seen from one version that a node might go to by itself.
@@ -66,6 +66,11 @@ pub enum Inputs {
         windows: Vec<WeeklyWindow>,
         /// Whose clock on the wall they mean.
         time_zone: String,
+    },
+    /// [`Gate::Archive`].
+    Archive {
+        /// Downloads of it that did not verify.
+        retry: Option<Retry>,
     },
 }
 
@@ -135,6 +140,8 @@ pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
     let signed = |span| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
     let due = question.due(version);
     let maintenance = question.maintenance;
+    let retry = question.retry(version).cloned();
+    let again = retry.as_ref().map(|retry| retry.until).filter(|until| question.now < *until);
     let opening = maintenance.next_opening(question.now);
 
     vec![
@@ -157,6 +164,7 @@ pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
             },
             (opening.is_none(), opening.or_else(|| maintenance.next_change(question.now))),
         ),
+        report(Inputs::Archive { retry }, (again.is_none(), again)),
     ]
 }
 
@@ -169,6 +177,7 @@ impl Inputs {
             Self::Pause { .. } => Gate::Pause,
             Self::Delay { .. } => Gate::Delay,
             Self::Window { .. } => Gate::Window,
+            Self::Archive { .. } => Gate::Archive,
         }
     }
 }
@@ -201,6 +210,11 @@ impl fmt::Display for Inputs {
             Self::Window { windows, time_zone } => {
                 let windows: Vec<_> = windows.iter().map(ToString::to_string).collect();
                 write!(f, "{} ({time_zone})", windows.join("; "))
+            }
+            Self::Archive { retry: None } => f.write_str("no download of it failed to verify"),
+            Self::Archive { retry: Some(retry) } => {
+                let times = if retry.times == 1 { "once".to_owned() } else { format!("{} times", retry.times) };
+                write!(f, "what was downloaded did not verify, {times}; `upgrade` downloads it again at once")
             }
         }
     }

@@ -4,7 +4,8 @@
 //! - unattended, a node only ever goes up, to a release of its channel, never to one that it vetoed,
 //!   never past a pin, never while it is paused, never outside of its maintenance windows;
 //! - a release reaches many nodes spread evenly over the window, each at its own fixed moment;
-//! - an operator's request skips channel, delay and windows alone; whatever else stands in its way is refused
+//! - what did not verify is downloaded again, more and more seldom;
+//! - an operator's request skips channel, delay, windows and that pause alone; whatever else stands in its way is refused
 //!   with the reason, and with what lifts it;
 //! - no clock can make a node wait longer than the window, and then for the next opening;
 //! - [`gates`] shows what each decision was made of, and the first gate that it shows shut is the one
@@ -17,11 +18,13 @@ mod decision;
 mod delay;
 mod gates;
 mod question;
+mod retry;
 mod windows;
 
 pub use decide::decide;
 pub use decision::{Decision, Direction, Gate, Plan, Refusal};
 pub use delay::delay;
 pub use gates::{GateReport, Inputs, Why, gates};
-pub use question::{Available, Pause, Question, Request, Veto};
+pub use question::{Available, Pause, Question, Request, Retry, Veto};
+pub use retry::pause_after;
 pub use windows::Maintenance;

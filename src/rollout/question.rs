@@ -35,6 +35,17 @@ pub struct Veto {
     pub reason: String,
 }
 
+/// A release whose download did not verify, and is not repeated yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// The version.
+    pub version: Version,
+    /// How often what was downloaded did not verify.
+    pub times: u32,
+    /// When it is downloaded again.
+    pub until: Timestamp,
+}
+
 /// No upgrades for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
@@ -66,6 +77,8 @@ pub struct Question<'a> {
     pub pin: Option<&'a Version>,
     /// Whether upgrades are paused.
     pub pause: Option<&'a Pause>,
+    /// Releases whose last download did not verify; those whose time has come may be among them.
+    pub retries: &'a [Retry],
     /// When each version was first seen; one that is missing is seen now.
     pub first_seen: &'a BTreeMap<Version, Timestamp>,
     /// The time over which a release spreads.

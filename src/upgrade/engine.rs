@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -6,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::cache::Cache;
 use crate::config::{ConfigFile, Settings};
 use crate::crypto::{Keyring, Release};
-use crate::fetch::ReleaseSource;
+use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
 use crate::types::{NodeName, Product, ReleaseId, Target, Version};
+
+use super::offer::LastOffer;
 
 /// Everything that an upgrade works with.
 #[derive(Debug)]
@@ -28,8 +31,10 @@ pub struct Engine {
     pub install: Install,
     /// The shared cache; `None` when it cannot be used: upgrades go on without it.
     pub cache: Option<Cache>,
-    /// Where releases come from, if that is configured.
-    pub source: Option<Arc<ReleaseSource>>,
+    /// Where releases come from, if that is configured, or why what is configured cannot be used.
+    pub source: Result<Option<Arc<ReleaseSource>>, SourceError>,
+    /// What was last on offer.
+    pub last_offer: LastOffer,
     /// The node's memory.
     pub ledger: Ledger,
     /// All settings.
@@ -104,6 +109,30 @@ pub enum Step {
         /// The release.
         version: Version,
     },
+}
+
+/// In words, as an operator reads it.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checking => f.write_str("looks for releases"),
+            Self::WaitingForDownload { version, done } => {
+                write!(f, "waits for a sibling's download of {version} ({done} bytes so far)")
+            }
+            Self::Cached { version, answer: CacheAnswer::Hit } => write!(f, "has {version} from the shared cache"),
+            Self::Cached { version, answer: CacheAnswer::Miss } => {
+                write!(f, "does not find {version} in the shared cache")
+            }
+            Self::Cached { version, answer: CacheAnswer::Rejected } => {
+                write!(f, "refused what the shared cache had for {version}, and removed it")
+            }
+            Self::Downloading { version, .. } => write!(f, "downloads {version}"),
+            Self::Verifying { version } => write!(f, "verifies {version}"),
+            Self::Extracting { version, .. } => write!(f, "extracts {version}"),
+            Self::Probing { version } => write!(f, "asks {version} who it is"),
+            Self::Handing { version } => write!(f, "hands {version} to the launcher"),
+        }
+    }
 }
 
 /// Hears each [`Step`]. Called often: it must return at once.

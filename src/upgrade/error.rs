@@ -1,6 +1,6 @@
 use crate::archive::ArchiveError;
 use crate::crypto::SignatureLength;
-use crate::fetch::{AssetError, FetchError};
+use crate::fetch::{AssetError, FetchError, SourceError};
 use crate::install::InstallError;
 use crate::ledger::LedgerError;
 use crate::rollout::Refusal;
@@ -19,6 +19,9 @@ pub enum UpgradeError {
          `upgrade --from`"
     )]
     NoSource,
+    /// What is configured is no source.
+    #[error("{0}; nothing was looked for, and what runs is untouched. Correct it, and restart the node")]
+    Source(SourceError),
     /// The source could not be asked, or its answer could not be used.
     #[error("nothing new could be fetched: {0}. What runs is untouched; a running node tries again at its next look")]
     Fetch(#[from] FetchError),
@@ -138,6 +141,7 @@ impl UpgradeError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NoSource => "no-source",
+            Self::Source(_) => "source",
             Self::Fetch(error) => error.kind(),
             Self::NoLongerOffered { .. } => "no-longer-offered",
             Self::Asset { .. } => "asset",
@@ -201,6 +205,13 @@ impl UpgradeError {
             Self::SignatureFile { .. } | Self::Archive { source: ArchiveError::NotSigned { .. }, .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether a whole download turned out not to be what was signed, and the next one would, too. A
+    /// wrong length or a page in its place passes by itself, and costs little.
+    #[must_use]
+    pub(super) fn spoils_download(&self) -> bool {
+        self.blames_place() && self.is_verification()
     }
 
     /// How long the source asks to be left alone, if it does.

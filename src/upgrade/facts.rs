@@ -13,7 +13,8 @@ use super::run::Found;
 use super::verdicts::import_verdicts;
 use crate::fetch::Freshness;
 use crate::install::Policy;
-use crate::rollout::{Available, Direction, Maintenance, Plan, Question, Request, Veto, Why};
+use crate::ledger::Unverified;
+use crate::rollout::{Available, Direction, Maintenance, Plan, Question, Request, Retry, Veto, Why, pause_after};
 use crate::types::Version;
 
 /// What stands before a release on this host, beside the rollout's own gates.
@@ -31,6 +32,7 @@ pub(super) struct Facts {
     available: Vec<Available>,
     vetoes: Vec<Veto>,
     policy: Policy,
+    retries: Vec<Retry>,
     first_seen: BTreeMap<Version, Timestamp>,
 }
 
@@ -44,6 +46,7 @@ impl Facts {
             vetoes: &self.vetoes,
             pin: self.policy.pin.as_ref(),
             pause: self.policy.pause.as_ref(),
+            retries: &self.retries,
             first_seen: &self.first_seen,
             window: rollout.window,
             position: self.policy.position.as_bytes(),
@@ -63,7 +66,21 @@ impl Engine {
     ) -> Result<(Why, Option<HostGate>), UpgradeError> {
         let unheard: Observer = Arc::new(|_| ());
         let offer = Offer::ask(self, None, Freshness::Shared, now, &unheard).await?;
-        let facts = self.facts(&offer, now)?;
+        self.explain(&offer, version, now)
+    }
+
+    /// The same, from what was last on offer: nobody is asked. `None`: nobody was asked yet.
+    pub fn why_of_last_offer(&self, now: Timestamp) -> Result<Option<(Why, Option<HostGate>)>, UpgradeError> {
+        self.last_offer.get().map(|offer| self.explain(&offer, None, now)).transpose()
+    }
+
+    fn explain(
+        &self,
+        offer: &Offer,
+        version: Option<&Version>,
+        now: Timestamp,
+    ) -> Result<(Why, Option<HostGate>), UpgradeError> {
+        let facts = self.facts(offer, now)?;
         let why = Why::of(&facts.question(self, None), version)?;
         let host = match &why.version {
             None => None,
@@ -80,6 +97,19 @@ impl Engine {
         Ok((why, host))
     }
 
+    /// When releases that did not verify are downloaded again, if what is offered is what it was then.
+    fn retries(&self, offer: &Offer, now: Timestamp) -> Result<Vec<Retry>, UpgradeError> {
+        let offered = |spoilt: &Unverified| offer.fingerprint(self, &spoilt.version) == Some(spoilt.offered);
+        // One from the future was noted by a clock that was ahead: its pause counts as over.
+        let known = self.ledger.unverified()?.into_iter().filter(|spoilt| spoilt.last <= now && offered(spoilt));
+        let retry = |Unverified { version, times, last, .. }| {
+            let pause = pause_after(times, self.settings.poll.interval);
+            let until = last.saturating_add(pause).unwrap_or(Timestamp::MAX);
+            Retry { version, times, until }
+        };
+        Ok(known.map(retry).collect())
+    }
+
     pub(super) fn facts(&self, offer: &Offer, now: Timestamp) -> Result<Facts, UpgradeError> {
         let available = offer.available(self);
         // The launcher may have found something out since, and nobody decides without knowing it:
@@ -91,6 +121,7 @@ impl Engine {
             now,
             vetoes: self.ledger.active_vetoes(now)?,
             policy: self.install.policy()?,
+            retries: self.retries(offer, now)?,
             first_seen: self.ledger.first_seen_all(available.iter().map(|available| &available.version), now)?,
             available,
         })

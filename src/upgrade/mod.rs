@@ -22,6 +22,7 @@ pub use describe::SelfDescription;
 pub use engine::{CacheAnswer, Engine, Observer, Step};
 pub use error::UpgradeError;
 pub use facts::HostGate;
+pub use offer::LastOffer;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
 pub use verdicts::{close_orphans, import_verdicts, settle_pin};

@@ -1,7 +1,7 @@
 //! What a source offers, and the source itself, to fetch it from.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use super::verdicts::attempt_of;
 use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
 use crate::install::Trial;
 use crate::rollout::Available;
-use crate::types::Version;
+use crate::types::{Sha256Digest, Version};
 
 /// The event of an attempt that names the bundle it came from.
 pub(super) const BUNDLE_EVENT: &str = "bundle";
@@ -39,9 +39,13 @@ impl Offer {
         observer(Step::Checking);
         let source = match bundle {
             Some(path) => open(path.to_owned()).await?,
-            None => engine.source.clone().ok_or(UpgradeError::NoSource)?,
+            None => engine.source.clone().map_err(UpgradeError::Source)?.ok_or(UpgradeError::NoSource)?,
         };
         let listing = source.releases(freshness, now).await?;
+        if bundle.is_none() {
+            note_reliance(engine, &source, now)?;
+            engine.last_offer.keep(&listing);
+        }
         Ok(Self { source: Some(source), listing, resumed: None })
     }
 
@@ -70,6 +74,12 @@ impl Offer {
         self.listing.releases.iter().find(|release| release.version == *version)
     }
 
+    /// What stands for the files that are offered for this node under that version.
+    pub(super) fn fingerprint(&self, engine: &Engine, version: &Version) -> Option<Sha256Digest> {
+        let chosen = self.release(version)?.choose(&engine.product, &engine.target).ok()?;
+        Some(chosen.fingerprint())
+    }
+
     /// The versions that this node could go to.
     pub(super) fn available(&self, engine: &Engine) -> Vec<Available> {
         let mut available: Vec<Available> = self
@@ -86,6 +96,35 @@ impl Offer {
         }
         available
     }
+}
+
+/// What was last on offer, for those who ask what this node would do, and must not make it ask anybody.
+#[derive(Debug, Default)]
+pub struct LastOffer(Mutex<Option<Arc<Listing>>>);
+
+impl LastOffer {
+    fn keep(&self, listing: &Listing) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listing.clone()));
+    }
+
+    /// `None`: nobody was asked yet, or nobody answered.
+    pub(super) fn get(&self) -> Option<Offer> {
+        let listing = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Offer { listing: (*listing).clone(), ..Offer::default() })
+    }
+}
+
+/// Remembers since when this node relies on what siblings keep of the listing, so that a restart does
+/// not begin that time anew.
+fn note_reliance(engine: &Engine, source: &ReleaseSource, now: Timestamp) -> Result<(), UpgradeError> {
+    let name = source.to_string();
+    let known = engine.ledger.relies_since(&name)?;
+    let since = source.last_whole().unwrap_or(now);
+    if known.map(Timestamp::as_millisecond) != Some(since.as_millisecond()) {
+        engine.ledger.set_relies_since(&name, since)?;
+        source.remember_whole(since);
+    }
+    Ok(())
 }
 
 fn bundle_of(engine: &Engine, trial: &Trial) -> Result<Option<PathBuf>, UpgradeError> {

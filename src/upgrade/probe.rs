@@ -19,7 +19,7 @@ pub enum ProbeError {
         source: io::Error,
     },
     /// It ended otherwise than with success.
-    #[error("asked to {task}, it ended with {exit}: {output}")]
+    #[error("asked to {task}, it ended with {exit}{}", said(output))]
     Ended {
         /// What it was asked.
         task: &'static str,
@@ -47,6 +47,10 @@ pub enum ProbeError {
         /// What the program says.
         found: Box<ReleaseId>,
     },
+}
+
+fn said(output: &str) -> String {
+    if output.is_empty() { ", and wrote nothing".to_owned() } else { format!(": {output}") }
 }
 
 impl ProbeError {

@@ -220,6 +220,12 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
+        if let Err(error) = &asked
+            && error.spoils_download()
+            && let Some(offered) = offer.fingerprint(self, &plan.version)
+        {
+            self.ledger.note_unverified(attempt, &offered, now)?;
+        }
         self.note_failure(attempt, &plan.version, asked, now)
     }
 

@@ -15,10 +15,11 @@ use exuvia::install::{Progress, Purpose, Trial};
 use exuvia::launcher::{TryReply, TryRequest};
 use exuvia::node::{App, engine, idle};
 use exuvia::publish::{Pack, pack};
-use exuvia::rollout::Request;
+use exuvia::rollout::{Gate, Request};
 use exuvia::types::{ArchiveFormat, ReleaseId, Target};
-use exuvia::upgrade::{Ask, Done, Engine, Observer, UpgradeError, Work};
-use jiff::Timestamp;
+use exuvia::upgrade::{Ask, Done, Engine, Found, Observer, UpgradeError, Wait, Work};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 
 use crate::fetching::now;
 use crate::github::budget;
@@ -76,8 +77,12 @@ impl Node {
     }
 
     async fn run(&self, work: Work) -> Result<Done, UpgradeError> {
+        self.run_at(work, now()).await
+    }
+
+    async fn run_at(&self, work: Work, at: Timestamp) -> Result<Done, UpgradeError> {
         let observer: Observer = Arc::new(|_| ());
-        self.engine.run(work, now(), &self.launcher, &observer).await
+        self.engine.run(work, at, &self.launcher, &observer).await
     }
 
     /// Nothing was vetoed, tried, installed or left behind; what is committed is untouched.
@@ -319,6 +324,101 @@ async fn b1_a_bundle_that_was_tampered_with_is_refused_like_any_download() {
         let request = Request { version: Some("9.0.0".parse().unwrap()), allow_downgrade: false };
         let error = node.run(Work::UpgradeFrom { request, bundle }).await.unwrap_err();
         assert!(error.is_verification() && !error.blames_release(), "{error}");
+        node.is_as_before();
+    }
+}
+
+#[tokio::test]
+async fn b1_what_did_not_verify_is_downloaded_more_and_more_seldom_and_at_once_on_request() {
+    let root = small_tree();
+    let tree = root.path().join("tree");
+    let site = tree.clone();
+    let server = Server::start(move |request, stream| {
+        if request.path.ends_with(ARCHIVE) {
+            let honest = fs::metadata(site.join(request.path.trim_start_matches('/'))).unwrap().len();
+            reply(stream, 200, &[], &vec![b'x'; usize::try_from(honest).unwrap()]);
+        } else {
+            serve_file(&site, request, stream);
+        }
+    });
+    let settings = [("source.listing", &*server.url("/releases.json")), ("poll.interval", "1h")];
+    let mut node = Node::new(&settings);
+    let downloads = || server.requests().iter().filter(|request| request.path.ends_with(ARCHIVE)).count();
+    // To the second, so that what the ledger keeps of a time is all of it.
+    let begun = Timestamp::from_second(now().as_second()).unwrap();
+    let minutes = |n: i64| begun + SignedDuration::from_mins(n);
+    // Looks at the beginning and every half hour: the pauses are 1, 2, 4 and 8 hours.
+    let mut asked = Vec::new();
+    for look in 0..34 {
+        let before = downloads();
+        match node.run_at(Work::Poll, minutes(30 * look)).await {
+            Err(error) => assert!(error.is_verification(), "{error}"),
+            Ok(Done::Nothing(Found::Waiting { until, because: Wait::Gate(Gate::Archive), .. })) => {
+                assert!(until > minutes(30 * look));
+            }
+            other => panic!("{other:?}"),
+        }
+        if downloads() > before {
+            asked.push(look / 2);
+        }
+        if look == 5 {
+            // A restart begins nothing anew.
+            node = node.restarted(&settings);
+        }
+    }
+    assert_eq!(asked, [0, 1, 3, 7, 15], "hours of the downloads");
+    let (why, _) = node.engine.why(None, minutes(1000)).await.unwrap();
+    let gate = why.shut().unwrap();
+    assert_eq!((gate.gate, gate.changes), (Gate::Archive, Some(minutes(15 * 60) + SignedDuration::from_hours(16))));
+    assert!(gate.inputs.to_string().contains("5 times; `upgrade` downloads it again at once"), "{}", gate.inputs);
+
+    let forced = node.run_at(Work::Upgrade(Request::default()), minutes(1001)).await.unwrap_err();
+    assert!(forced.is_verification() && downloads() == 6, "{forced}");
+    // A clock that was ahead leaves no pause behind.
+    assert!(node.run_at(Work::Poll, begun - SignedDuration::from_hours(1)).await.unwrap_err().is_verification());
+    assert_eq!(downloads(), 7);
+    node.is_as_before();
+
+    // Other files under the same version begin anew.
+    let listing = fs::read_to_string(tree.join("releases.json")).unwrap();
+    let signature = listing.find(".sig\"").unwrap();
+    let digest = signature + listing[signature..].find("sha256:").unwrap() + 7;
+    let other = format!("{}0000{}", &listing[..digest], &listing[digest + 4..]);
+    fs::write(tree.join("releases.json"), other).unwrap();
+    assert!(node.run_at(Work::Poll, minutes(1500)).await.unwrap_err().is_verification());
+    assert_eq!(downloads(), 8);
+}
+
+#[tokio::test]
+async fn a12_a_restart_does_not_begin_the_bound_on_a_planted_listing_anew() {
+    let root = small_tree();
+    let server = Server::folder(root.path().join("tree"));
+    let address = server.url("/releases.json");
+    let settings = [("source.listing", &*address), ("rollout.window", "90d")];
+    let begun = now();
+    let hours = |n: i64| begun + SignedDuration::from_hours(n);
+    for first_is_whole in [true, false] {
+        let mut node = Node::new(&settings);
+        let file =
+            node.root.path().join("cache/listings").join(format!("{}.listing", hex::encode(Sha256::digest(&address))));
+        let plant = |at: Timestamp| fs::write(&file, format!("{{\"fetched_at\":\"{at}\"}}\n[]")).unwrap();
+        if !first_is_whole {
+            plant(begun);
+        }
+        let before = server.count("/releases.json");
+        let look = async |node: &Node, at| node.run_at(Work::Poll, at).await.unwrap();
+        let offered = |done| matches!(done, Done::Nothing(Found::Waiting { .. }));
+        assert_eq!(offered(look(&node, begun).await), first_is_whole);
+        // Each process alone would rely on what it finds for a day.
+        for hour in [6, 12, 18, 23] {
+            plant(hours(hour));
+            node = node.restarted(&settings);
+            assert!(!offered(look(&node, hours(hour)).await), "hour {hour}: the planted one is believed");
+        }
+        assert_eq!(server.count("/releases.json") - before, usize::from(first_is_whole));
+        plant(hours(24));
+        node = node.restarted(&settings);
+        assert!(offered(look(&node, hours(24)).await), "the server was asked");
         node.is_as_before();
     }
 }

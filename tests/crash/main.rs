@@ -7,6 +7,8 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../e2e/support/mod.rs"]
 mod support;
 

@@ -8,6 +8,9 @@
 #[path = "../support/http_server.rs"]
 mod http_server;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[path = "../support/port.rs"]
+mod port;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 #[path = "../e2e/support/mod.rs"]
 mod support;
 

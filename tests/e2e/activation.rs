@@ -4,8 +4,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 
 use crate::embedded::count;
+use crate::port::free_port;
 use crate::support::builds::COUNTER;
-use crate::support::host::free_port;
 use crate::support::{Host, Node, wait_for};
 
 /// Whether anything in that environment speaks of the service manager's sockets.

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::port::free_port;
 use crate::support::builds::COUNTER;
-use crate::support::host::free_port;
 use crate::support::{Host, wait_for};
 
 /// One answer of the counter: the count, and the version that counted.

@@ -7,6 +7,8 @@
 mod http_server;
 #[path = "../support/namespace.rs"]
 mod namespace;
+#[path = "../support/port.rs"]
+mod port;
 
 mod support;
 

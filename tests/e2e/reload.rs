@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::port::free_port;
 use crate::support::builds::COUNTER;
-use crate::support::host::free_port;
 use crate::support::{Host, Node, wait_for};
 
 /// Waits for a count of `exuvia_reloads_total`.

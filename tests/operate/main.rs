@@ -2,7 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
+#[path = "../support/browser.rs"]
+mod browser;
 mod doctor;
+#[path = "../support/http_server.rs"]
+mod http_server;
+mod messages;
+mod page;
 mod place;
+#[path = "../support/port.rs"]
+mod port;
 mod transcripts;
 mod why;

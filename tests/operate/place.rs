@@ -77,6 +77,24 @@ impl Place {
         fs::write(self.path("exuvia.toml"), text).unwrap();
     }
 
+    /// Gives a setting that the configuration has another value.
+    pub(crate) fn edit(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.path("exuvia.toml")).unwrap();
+        let lines = text.lines().map(|line| match line.split_once(" = ") {
+            Some((set, _)) if set == key => format!("{key} = \"{value}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        fs::write(self.path("exuvia.toml"), lines.collect::<String>()).unwrap();
+    }
+
+    /// Takes a setting out of the configuration.
+    pub(crate) fn unset(&self, key: &str) {
+        let text = fs::read_to_string(self.path("exuvia.toml")).unwrap();
+        let kept: Vec<_> =
+            text.lines().filter(|line| line.split_once(" = ").is_none_or(|(set, _)| set != key)).collect();
+        fs::write(self.path("exuvia.toml"), kept.join("\n") + "\n").unwrap();
+    }
+
     /// Lists releases. Their archives are none; a size can be stated as `1.4.0=123`.
     pub(crate) fn publish(&self, versions: &[&str]) {
         let asset = format!("exuvia-{}.tar.zst", Target::of_this_build());
@@ -110,6 +128,13 @@ impl Place {
         Ledger::open(&data, now).unwrap().veto(&veto, now).unwrap();
     }
 
+    /// Another program of the package, in this place.
+    pub(crate) fn run_program(&self, program: &str, args: &[impl AsRef<OsStr>]) -> Output {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("COLUMNS", "100").env("SOURCE_DATE_EPOCH", "1800000000");
+        output(command.current_dir(self.root()).args(args).stdin(Stdio::null()))
+    }
+
     pub(crate) fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(self.binary());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("COLUMNS", "100");
@@ -129,6 +154,18 @@ impl Place {
 
     pub(crate) fn give_to_nobody(&self, below: &str) {
         chown(self.path(below), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+
+    /// Starts the node, and waits until it has looked for releases once.
+    pub(crate) fn start_and_look(&self) -> Running {
+        let running = self.start();
+        for _ in 0..600 {
+            if !self.run(&["status", "--json"]).json()["last_check"].is_null() {
+                return running;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the node does not look for releases: {:#?}", self.run(&["status"]));
     }
 
     /// Starts the node, and waits until it answers.

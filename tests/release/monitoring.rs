@@ -45,6 +45,35 @@ fn alerts_and_dashboard_name_only_metrics_that_nodes_print() {
     }
 }
 
+/// Name, type and labels of each row of the manual's table.
+fn described() -> Vec<(String, String, Vec<String>)> {
+    let page = read("src/manual/metrics.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `exuvia_"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        (quoted(cells[0]).remove(0), cells[1].to_owned(), quoted(cells[2]))
+    })
+    .collect()
+}
+
+#[test]
+fn the_manual_describes_every_metric_as_it_is_printed() {
+    let (described, printed) = (described(), printed());
+    let names: BTreeSet<_> = described.iter().map(|(name, ..)| name.clone()).collect();
+    assert_eq!(names, printed, "src/manual/metrics.md");
+    assert_eq!(names.len(), described.len(), "a metric stands there twice");
+    let code = read("src/node/metrics.rs");
+    let code: String = code.split("#[cfg(test)]").next().unwrap().split_whitespace().collect();
+    for (name, kind, labels) in described {
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        for label in labels {
+            let printed = [format!("(\"{label}\","), format!("\"{name}\",\"{label}\",")];
+            assert!(printed.iter().any(|form| code.contains(form.as_str())), "{name} has no label {label}");
+        }
+    }
+}
+
 #[test]
 fn they_name_only_states_that_nodes_print() {
     let code = read("src/node/metrics.rs");

@@ -44,10 +44,6 @@ fn set_up(desk: &Path) {
 
 #[test]
 fn every_played_command_of_the_runbook_works() {
-    if Command::new("jq").arg("--version").output().is_err() {
-        eprintln!("skipped: the runbook edits a listing with jq, and there is none");
-        return;
-    }
     let blocks = played();
     let headings: Vec<_> = blocks.iter().map(|(heading, _)| heading.as_str()).collect();
     for section in ["Keys", "A release", "A bad release", "Key rotation", "A lost key", "A stolen key"] {
@@ -63,8 +59,10 @@ fn every_played_command_of_the_runbook_works() {
         assert_eq!(run.code, 0, "{heading}:\n{block}\n{}{}", run.out, run.err);
     }
     let work = desk.path().join("work");
-    let listing = fs::read_to_string(work.join("site/releases.json")).unwrap();
-    assert!(!listing.contains("v1.5.0") && listing.contains("v1.4.1"), "the bad release is listed: {listing}");
+    let listing = fs::read(work.join("site/releases.json")).unwrap();
+    let listing = exuvia::fetch::Listing::parse(&listing, &exuvia::fetch::ListingLimits::default()).unwrap();
+    let offered: Vec<_> = listing.releases.iter().map(|release| release.version.to_string()).collect();
+    assert!(!offered.contains(&"1.5.0".to_owned()) && offered.contains(&"1.4.1".to_owned()), "{offered:?}");
     let mut pinned: Vec<_> = fs::read_dir(work.join("pinned")).unwrap().map(|e| e.unwrap().file_name()).collect();
     pinned.sort();
     assert!(pinned.len() >= 2, "a build needs two keys: {pinned:?}");

@@ -6,6 +6,7 @@ mod keygen;
 mod memory;
 mod pack;
 mod verify;
+mod withdraw;
 
 use std::fs;
 use std::path::{Path, PathBuf};

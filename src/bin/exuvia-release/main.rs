@@ -2,6 +2,7 @@
 
 mod pack;
 mod verify;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,9 @@ use clap::{Parser, Subcommand};
         Publish a build, then check the tree as a node would:\n    \
         exuvia-release pack --binary target/release/exuvia --product exuvia --version 1.4.0 \\\n        \
         --target x86_64-unknown-linux-gnu --key keys/2026-a.key --out site\n    \
-        exuvia-release verify site --key keys/2026-a.pem\n\n\
+        exuvia-release verify site --key keys/2026-a.pem\n  \
+        Take a bad release back from the nodes that do not run it yet:\n    \
+        exuvia-release withdraw 1.5.0 --tree site\n\n\
         EXIT CODES\n  \
         0 done   2 usage   4 verification failed, or published already with other content   8 another run is publishing\n  \
         9 storage (space, permission, a file missing)   1 unexpected"
@@ -37,6 +40,7 @@ struct Cli {
 enum Verb {
     Pack(Box<pack::Pack>),
     Verify(verify::Verify),
+    Withdraw(withdraw::Withdraw),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +48,6 @@ fn main() -> ExitCode {
     match verb {
         Verb::Pack(verb) => verb.run(json),
         Verb::Verify(verb) => verb.run(json),
+        Verb::Withdraw(verb) => verb.run(json),
     }
 }

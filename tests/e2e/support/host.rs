@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +15,7 @@ use super::node::{Node, Output, run};
 use super::releases::Releases;
 use super::wait_for;
 use crate::http_server::{self, Server};
+use crate::port::free_port;
 
 /// One install with its releases. Nothing of it outlives the value: no file, and no process.
 pub struct Host {
@@ -295,20 +295,6 @@ fn find(folder: &Path, visit: &mut dyn FnMut(&Path)) {
         visit(&entry.path());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             find(&entry.path(), visit);
-        }
-    }
-}
-
-/// A port below those that the system gives to outgoing connections: nobody takes it by chance
-/// between this moment and the node's start, nor while the node restarts.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 15_000 + (std::process::id().wrapping_mul(131).wrapping_add(next)) % 17_000;
-        let port = u16::try_from(port).expect("below 32000");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
         }
     }
 }

@@ -2,15 +2,19 @@
 
 use url::Url;
 
+use super::github::{GitHubReleases, Repository, RepositoryError};
+use super::location::{Location, LocationError};
+use super::mirror::{Mirror, MirrorError};
+use super::reach::{HostName, HostNameError};
+use super::settings::HttpSettings;
+use super::source::ReleaseSource;
+use super::static_listing::StaticListing;
+use super::token::Token;
 use crate::config::{Settings, Source};
-use crate::fetch::{
-    GitHubReleases, HostName, HostNameError, HttpSettings, Location, LocationError, Mirror, MirrorError, ReleaseSource,
-    Repository, RepositoryError, StaticListing, Token,
-};
 use crate::sys::PrivateDir;
 
 /// Why the settings name no source.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The listing's address.
     #[error("the setting source.listing cannot be used: it {0}")]
@@ -29,19 +33,21 @@ pub enum SourceError {
     Host(#[from] HostNameError),
 }
 
-/// The configured source, if there is one. Opens nothing yet.
-pub(super) fn source(settings: &Settings, shared: Option<PrivateDir>) -> Result<Option<ReleaseSource>, SourceError> {
-    let http = http(settings)?;
-    let Source { listing, github, github_api, mirrors, .. } = &settings.source;
-    if let Some(listing) = listing {
-        let mirrors = mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<Vec<Mirror>, _>>()?;
-        let listing = StaticListing::new(listing.parse::<Location>()?, &http, shared).with_mirrors(mirrors);
-        return Ok(Some(ReleaseSource::Listing(listing)));
+impl ReleaseSource {
+    /// The source that the settings name, if they name one. `shared` is the folder in which the nodes of
+    /// a host share listings. Opens nothing yet.
+    pub fn configured(settings: &Settings, shared: Option<PrivateDir>) -> Result<Option<Self>, SourceError> {
+        let http = http(settings)?;
+        let Source { listing, github, github_api, mirrors, .. } = &settings.source;
+        if let Some(listing) = listing {
+            let mirrors = mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<Vec<Mirror>, _>>()?;
+            let listing = StaticListing::new(listing.parse::<Location>()?, &http, shared).with_mirrors(mirrors);
+            return Ok(Some(Self::Listing(listing)));
+        }
+        let Some(repository) = github else { return Ok(None) };
+        let (api, repository): (Url, Repository) = (github_api.parse()?, repository.parse()?);
+        Ok(Some(Self::GitHub(GitHubReleases::new(api, repository, token(), &http, shared))))
     }
-    let Some(repository) = github else { return Ok(None) };
-    let (api, repository): (Url, Repository) = (github_api.parse()?, repository.parse()?);
-    let releases = GitHubReleases::new(api, repository, token(), &http, shared);
-    Ok(Some(ReleaseSource::GitHub(releases)))
 }
 
 fn http(settings: &Settings) -> Result<HttpSettings, HostNameError> {
