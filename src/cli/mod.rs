@@ -13,6 +13,7 @@ mod history;
 mod manual;
 mod node;
 mod policy;
+mod recover;
 mod session;
 mod status;
 mod upgrade;
@@ -51,6 +52,7 @@ pub fn main(app: &App) -> ExitCode {
     let json = cli.json;
     let outcome = match &cli.verb {
         Verb::Run => node::run(app, &cli),
+        Verb::Recover(verb) => recover::recover(app, &cli, verb),
         Verb::Worker => node::worker(app, &cli),
         Verb::SelfDescribe => node::describe(app),
         Verb::Rehearse => node::rehearse(app, &cli),

@@ -6,7 +6,7 @@ use super::follow::no_node_runs;
 use super::policy;
 use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
-use crate::install::{Progress, Trial};
+use crate::install::{Progress, RescueState, Trial};
 use crate::node::{Activity, App, Event, Request, Status, connect};
 use crate::upgrade::{CacheAnswer, Step};
 
@@ -25,9 +25,11 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             let install = install(app, &settings)?;
             let record = install.node(&settings.node)?;
             let policy = install.policy()?;
+            let rescue = install.why_detached().is_none().then(|| install.rescue_state());
             if cli.json {
                 say_json(&serde_json::json!({
                     "node": settings.node, "activity": { "activity": "stopped" }, "record": record, "policy": policy,
+                    "rescue": rescue,
                 }));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -38,6 +40,7 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
                     say(&format!("trial      {}", of_trial(trial)));
                 }
             }
+            rescue.iter().for_each(tell_rescue);
             say(&policy::describe(&policy));
         }
         Err(error) => return Err(CliError::Talk(error)),
@@ -57,6 +60,7 @@ fn tell(status: &Status) {
         )),
         _ => {}
     }
+    status.rescue.iter().for_each(tell_rescue);
     say(&format!("doing      {}", of_activity(&status.activity)));
     if let Some(trial) = &status.trial {
         say(&format!("trial      {}", of_trial(trial)));
@@ -74,6 +78,20 @@ fn tell(status: &Status) {
     }
     if let Some(next) = status.next_check {
         say(&format!("next look  {next:.0}"));
+    }
+}
+
+/// Only what is out of the ordinary.
+fn tell_rescue(rescue: &RescueState) {
+    if let (Some(binary), Some(against)) = (&rescue.binary, &rescue.guards_against) {
+        let starts = match rescue.starts {
+            0 => String::new(),
+            starts => format!(" (starts so far: {starts})"),
+        };
+        say(&format!("rescue     {binary}, until {against} has come up from a cold start{starts}"));
+    }
+    if let Some(last) = &rescue.last {
+        say(&format!("rescued    {:.0}: {last}", last.at));
     }
 }
 

@@ -2,6 +2,7 @@ use super::binary::{Binary, Installed};
 use super::error::InstallError;
 use super::folder::{Install, Origin};
 use super::lease::LeaseEpoch;
+use crate::sys::{Dir, SysError};
 
 /// Why the committed binary was not replaced. It is still the old one.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +28,16 @@ impl Install {
             return Ok(());
         }
         let version_dir = self.version_dir(proven)?;
-        Binary::open_expected(&version_dir, self.program(), proven.digest)?;
+        let binary = Binary::open_expected(&version_dir, self.program(), proven.digest)?;
         // Again: an operator may have set them since the trial began.
         self.carry_capabilities(proven)?;
 
+        // Usually done by the launcher before; without a guard nothing is committed.
+        self.arm_rescue_locked(proven)?;
+
         state.next = Some(proven.clone());
         self.write_state(&state)?;
-        self.swap_in(&version_dir).map_err(InstallError::from)?;
+        self.swap_in(|home, temporary| home.link_handle(binary.file(), temporary)).map_err(InstallError::from)?;
         state.committed = proven.clone();
         state.next = None;
         state.origin = Origin::Upgrade;
@@ -43,11 +47,12 @@ impl Install {
         Ok(())
     }
 
-    fn swap_in(&self, version_dir: &crate::sys::Dir) -> Result<(), crate::sys::SysError> {
+    /// Exchanges the committed binary for the one to which `link` gives a temporary name.
+    pub(super) fn swap_in(&self, link: impl FnOnce(&Dir, &str) -> Result<(), SysError>) -> Result<(), SysError> {
         let home = self.home();
         let temporary = self.temporary_name();
         home.remove(&temporary)?;
-        home.link_from(version_dir, self.program(), &temporary)?;
+        link(home, &temporary)?;
         home.rename(&temporary, self.committed_name())?;
         // rename(2) of two names of one file does nothing and leaves both.
         home.remove(&temporary)?;

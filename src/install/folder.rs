@@ -39,6 +39,12 @@ pub(super) struct State {
     pub(super) since: u64,
 }
 
+impl State {
+    pub(super) fn of(committed: Installed) -> Self {
+        Self { committed, next: None, epoch: 0, origin: Origin::Upgrade, since: 0 }
+    }
+}
+
 /// Who put the committed binary there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -312,6 +318,7 @@ impl Install {
                 kept.extend(record.keeps().map(Installed::folder_name));
             }
         }
+        kept.extend(self.rescue_keeps().map(|version| version.folder_name()));
         let mut removed = Vec::new();
         for name in self.versions.names()? {
             if !kept.contains(&name) {

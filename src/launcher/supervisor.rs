@@ -5,7 +5,7 @@ use super::handoff::Baton;
 use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
 use super::setup::{LauncherError, Setup};
 use super::worker::{Worker, node_mark};
-use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
+use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress, Tended};
 use crate::sys::{
     Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, kill_strays, notify_service_manager,
     reap, wait_readable,
@@ -29,6 +29,8 @@ pub(super) struct Supervisor {
     pub(super) leaving: Vec<(Worker, Moment)>,
     pub(super) restart: Restart,
     stopping: bool,
+    /// Started by the service manager, and no worker has been ready since.
+    cold: bool,
 }
 
 /// When to start the running version again, after it ended by itself.
@@ -69,10 +71,12 @@ impl Supervisor {
         if let Some(reason) = install.why_detached() {
             tracing::warn!(event = "upgrades_unsupported", reason, "the node runs, and only tells of releases");
         }
+        heed_rescue(&install, &own);
         let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
         report(&record, &adopted);
         let listeners = setup.listen()?;
         let mut supervisor = Self::new(setup, install, record, own, lock, listeners, signals);
+        supervisor.cold = true;
         supervisor.recover_trial();
         supervisor.start_running();
         Ok(supervisor)
@@ -125,6 +129,7 @@ impl Supervisor {
             leaving: Vec::new(),
             restart: Restart::default(),
             stopping: false,
+            cold: false,
         }
     }
 
@@ -249,11 +254,27 @@ impl Supervisor {
                     tracing::info!(event = "worker_ready", version = %worker.runs.version, pid = worker.pid.as_raw());
                     notify_service_manager("READY=1");
                 }
+                self.came_up();
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
             ToLauncher::Watchdog | ToLauncher::Stopping => {}
+        }
+    }
+
+    /// A worker is ready: if that is the first one since the service manager's start, then what is committed
+    /// has shown that it comes up by itself.
+    fn came_up(&mut self) {
+        let Some(worker) = self.active.as_ref().filter(|_| std::mem::take(&mut self.cold)) else { return };
+        if self.install.why_detached().is_some() {
+            return;
+        }
+        let invocation = std::env::var("INVOCATION_ID").ok();
+        match self.install.prove_start(&self.setup.node, &self.own, &worker.runs, invocation.as_deref()) {
+            Ok(true) => tracing::info!(event = "rescue_renewed", version = %worker.runs.version),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
         }
     }
 
@@ -401,6 +422,26 @@ impl Supervisor {
 /// This very program, whatever its path names by now.
 fn own_binary() -> Result<Binary, InstallError> {
     Binary::running()
+}
+
+/// Before anything is adopted: what the rescue began is finished, and the rescue itself is looked after.
+/// Nothing of it stops a node.
+fn heed_rescue(install: &Install, own: &Binary) {
+    if install.why_detached().is_some() {
+        return;
+    }
+    match install.finish_put_back(own) {
+        Ok(Some(put_back)) => {
+            tracing::error!(event = "rescue_put_back", failed = %put_back.failed, restored = %put_back.restored);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
+    }
+    match install.tend_rescue(own) {
+        Ok(Tended::Fine) => {}
+        Ok(Tended::Repaired(damage)) => tracing::warn!(event = "rescue_repaired", %damage),
+        Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
+    }
 }
 
 fn report(record: &NodeRecord, adopted: &Adopted) {

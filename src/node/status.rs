@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
-use crate::install::{Installed, Policy, Trial};
+use crate::install::{Installed, Policy, RescueState, Trial};
 use crate::types::{NodeName, Product, Target, Version};
 use crate::upgrade::Engine;
 
@@ -21,6 +21,9 @@ pub struct Status {
     pub previous: Option<Installed>,
     /// What the service manager would start; shared by the nodes of this install.
     pub committed: Option<Installed>,
+    /// What takes the committed version's place when that does not come up from a cold start.
+    #[serde(default)]
+    pub rescue: Option<RescueState>,
     /// The version of the launcher.
     pub launcher: Version,
     /// The target of this build.
@@ -66,6 +69,7 @@ impl Status {
             running: engine.running.clone(),
             previous,
             committed: engine.install.committed().ok().flatten(),
+            rescue: engine.install.why_detached().is_none().then(|| engine.install.rescue_state()),
             launcher: state.launcher(),
             target: engine.target.clone(),
             activity: state.activity(),

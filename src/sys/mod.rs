@@ -30,7 +30,7 @@ mod process;
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
 pub use config_file::{config_files, read_config, running_as_root};
-pub use dir::{Dir, Loose, PrivateDir};
+pub use dir::{Dir, Loose, PrivateDir, same_file};
 pub use error::{Refusal, SysError};
 pub use from_start::FromStart;
 pub use lock::{DirLock, Lock};
