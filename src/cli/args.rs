@@ -114,6 +114,10 @@ pub(super) struct Upgrade {
     /// Return when the trial has begun, without waiting for the verdict
     #[arg(long)]
     pub(super) no_wait: bool,
+    /// Where no node runs: replace the binary at once. That gives up the trial: what does not serve is found
+    /// out by the next start, and put back only by a service manager that runs the rescue before each start
+    #[arg(long, conflicts_with_all = ["no_wait", "dry_run"])]
+    pub(super) commit_untried: bool,
 }
 
 #[derive(Debug, Subcommand)]

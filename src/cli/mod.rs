@@ -16,6 +16,7 @@ mod policy;
 mod recover;
 mod session;
 mod status;
+mod untried;
 mod upgrade;
 mod verify;
 mod why;

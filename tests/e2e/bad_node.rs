@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::pin::Pin;
 use std::process::{Command, ExitCode, Stdio};
@@ -13,6 +14,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::{Signal, getpid, kill_process};
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
@@ -49,6 +51,13 @@ fn main() -> ExitCode {
         }
         ("launcher-exits", "run") if took_over => return fail("the launcher has no idea", 1),
         ("launcher-hangs", "run") if took_over => hang(),
+        ("launcher-dies", "run") if took_over => {
+            let span = Duration::from_millis(argument.parse().expect("milliseconds"));
+            beside(move || std::thread::sleep(span));
+        }
+        ("launcher-dies-committed", "run") if took_over => beside(until_committed),
+        ("cold-exits", "run") if !took_over => return fail("no start without a launcher before", word_code(&argument)),
+        ("cold-hangs", "run") if !took_over => hang(),
         ("leaves-a-trace", _) => std::fs::write(&argument, verb).expect("a place for the trace"),
         (_, "linger") => linger(&args),
         (_, "lingers") => hang(),
@@ -122,6 +131,32 @@ fn block_every_thread() {
         tokio::spawn(async { hang() });
     }
     hang();
+}
+
+fn word_code(text: &str) -> u8 {
+    text.parse().expect("an exit code")
+}
+
+/// Ends this process with `moment`, beside a launcher that goes about its work.
+fn beside(moment: impl FnOnce() + Send + 'static) {
+    // The launcher reads its signals from a descriptor: no other thread may take one first.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).expect("a mask");
+    std::thread::spawn(move || {
+        moment();
+        std::process::exit(1);
+    });
+    before.thread_set_mask().expect("the mask that was there");
+}
+
+/// Until the committed path is this very file.
+fn until_committed() {
+    let own = std::fs::metadata("/proc/self/exe").expect("our own executable");
+    let path = std::fs::read_link("/proc/self/exe").expect("our own executable");
+    // <committed folder>/.exuvia/versions/<version>/<name>
+    let committed = path.ancestors().nth(4).expect("a version's place").join(path.file_name().expect("a name"));
+    while std::fs::metadata(&committed).map(|meta| meta.ino()).ok() != Some(own.ino()) {
+        std::thread::sleep(Duration::from_micros(50));
+    }
 }
 
 fn hang() -> ! {

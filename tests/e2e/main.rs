@@ -13,6 +13,7 @@ mod environment;
 mod kills;
 mod operators;
 mod refusals;
+mod rescue;
 mod siblings;
 mod sources;
 mod upgrades;

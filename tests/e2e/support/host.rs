@@ -186,7 +186,9 @@ impl Host {
             }
         };
         expect("bin", &["exuvia", ".exuvia"]);
-        expect("bin/.exuvia", &["install.json", "policy.json", "swap.lock", "versions", "nodes", "staging"]);
+        let ours =
+            ["install.json", "policy.json", "rescue", "rescue.json", "swap.lock", "versions", "nodes", "staging"];
+        expect("bin/.exuvia", &ours);
         expect("bin/.exuvia/staging", &[]);
         let found: Vec<String> = names(&self.path("bin/.exuvia/versions"))
             .iter()
