@@ -85,7 +85,9 @@ impl ToolError for CliError {
                 WorkerError::Source(_) | WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
-                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,
+                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) | WorkerError::Protocol { .. } => {
+                    Exit::Unexpected
+                }
             },
             Self::Install(error) => of_install(error),
             Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::session::{committed, data, for_node, settings};
 use crate::config::Strictness;
 use crate::console::say_json;
-use crate::launcher::{self, PROTOCOL, Setup};
+use crate::launcher::{self, Dialect, Setup};
 use crate::node::{self, App};
 use crate::types::Target;
 use crate::upgrade::SelfDescription;
@@ -43,7 +43,8 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         product: app.product()?,
         version: app.version()?,
         target: Target::of_this_build(),
-        protocol: PROTOCOL,
+        protocol: Dialect::OURS.newest,
+        oldest_protocol: Some(Dialect::OURS.oldest),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,18 @@
 use std::env;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use super::args::Cli;
 use super::error::CliError;
 use crate::config::{Input, Loaded, LogFormat, Settings, Strictness, load};
+use crate::crypto::{Keyring, Release};
 use crate::install::Install;
+use crate::ledger::Ledger;
 use crate::node::App;
 use crate::sys::{Loose, PrivateDir, own_program};
+use crate::upgrade::Trust;
 
 /// Loads the settings that apply to this command line.
 pub(super) fn settings(app: &App, cli: &Cli, strictness: Strictness) -> Result<Loaded, CliError> {
@@ -66,6 +70,24 @@ pub(super) fn expect_node(app: &App, settings: &Settings) -> Result<(), CliError
         return Ok(());
     }
     Err(CliError::NoSuchNode { node: settings.node.clone(), known: known.join(", ") })
+}
+
+/// What the node believes of this program's keys; `None` where it has not run: looking makes nothing.
+pub(super) fn trust(app: &App, settings: &Settings) -> Result<Option<Trust>, CliError> {
+    let pinned = app.keyring()?;
+    let Ok(data) = PrivateDir::open_existing(&settings.data_dir, Loose::RefuseWritable) else { return Ok(None) };
+    if !matches!(data.exists(Ledger::FILE), Ok(true)) {
+        return Ok(None);
+    }
+    Ok(Some(Trust::of(&pinned, &Ledger::open(&data, Timestamp::now())?)?))
+}
+
+/// The keys that this program pins, without those that a newer version withdrew on this node.
+pub(super) fn trusted(app: &App, settings: &Settings) -> Result<Keyring<Release>, CliError> {
+    match trust(app, settings)? {
+        Some(trust) => Ok(trust.believed),
+        None => Ok(app.keyring()?),
+    }
 }
 
 /// The node's folder.

@@ -7,6 +7,7 @@ use super::policy;
 use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
 use crate::install::{Progress, RescueState, Trial};
+use crate::ledger::DistrustedKey;
 use crate::node::{Activity, App, Event, Request, Status, connect};
 use crate::upgrade::{CacheAnswer, Step};
 
@@ -73,6 +74,12 @@ fn tell(status: &Status) {
     }
     let source = status.source.as_deref().unwrap_or("none: set source.listing or source.github");
     say(&format!("source     {source} (trust: {})", status.trust));
+    for DistrustedKey { key, withdrawn_by, since } in &status.distrusted_keys {
+        say(&format!("distrusts  key {key}, which {withdrawn_by} withdrew ({since:.0})"));
+    }
+    if status.distrust_not_applied {
+        say("           and believes them all the same: this build pins no other key; go to a newer version");
+    }
     if let Some(last) = &status.last_check {
         say(&format!("checked    {:.0}: {}", last.at, last.detail));
     }

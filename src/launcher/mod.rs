@@ -17,6 +17,6 @@ mod supervisor;
 mod trial;
 mod worker;
 
-pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, ToLauncher, ToWorker, TryReply, TryRequest};
+pub use protocol::{Dialect, GiveUp, Hello, Listener, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

@@ -2,7 +2,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::handoff::Baton;
-use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
+use super::protocol::{Dialect, Hello, Listener, ToLauncher, ToWorker};
 use super::setup::{LauncherError, Setup};
 use super::worker::{Worker, node_mark};
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress, Tended};
@@ -329,7 +329,8 @@ impl Supervisor {
 
     pub(super) fn start_worker(&self, runs: &Installed, binary: &Binary, on_trial: bool) -> std::io::Result<Worker> {
         let hello = Hello {
-            protocol: PROTOCOL,
+            protocol: Dialect::OURS.newest,
+            oldest_protocol: Some(Dialect::OURS.oldest),
             node: self.setup.node.clone(),
             launcher: self.setup.version.clone(),
             running: runs.clone(),

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
 use crate::install::{Installed, Policy, RescueState, Trial};
+use crate::ledger::DistrustedKey;
 use crate::types::{NodeName, Product, Target, Version};
 use crate::upgrade::Engine;
 
@@ -38,6 +39,12 @@ pub struct Status {
     pub source: Option<String>,
     /// What a release must bring to be believed.
     pub trust: String,
+    /// The keys that newer versions withdrew: not believed here, whatever version runs.
+    #[serde(default)]
+    pub distrusted_keys: Vec<DistrustedKey>,
+    /// Every key that this build pins was withdrawn; they are believed all the same, or it could never upgrade.
+    #[serde(default)]
+    pub distrust_not_applied: bool,
     /// Whether this install can upgrade itself.
     pub can_upgrade: bool,
     /// The last look at the source.
@@ -77,6 +84,8 @@ impl Status {
             policy: engine.install.policy().ok(),
             source: engine.source.as_ref().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
+            distrusted_keys: engine.ledger.distrusted_keys().unwrap_or_default(),
+            distrust_not_applied: engine.trust.locked_out,
             can_upgrade: engine.install.why_detached().is_none(),
             last_check: checks.last,
             next_check: checks.next,

@@ -20,13 +20,13 @@ use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
 use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
-use crate::launcher::{GiveUp, Listener, ToLauncher};
+use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
-use crate::types::Target;
+use crate::types::{Target, Version};
 use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+    CacheAnswer, Done, Engine, Found, Observer, Step, Trust, UpgradeError, Wait, Work, close_orphans, import_verdicts,
 };
 
 /// Why a worker cannot work.
@@ -35,6 +35,19 @@ pub enum WorkerError {
     /// It was not started by a launcher.
     #[error("a worker is started by its launcher, never by hand ({0}); use `run`")]
     Launcher(std::io::Error),
+    /// Its launcher is too old or too new for it.
+    #[error(
+        "this worker speaks launcher protocol {ours}, and its launcher, version {version}, speaks {launcher}: they do \
+         not understand each other, so it does not start. Go by a version in between"
+    )]
+    Protocol {
+        /// What this worker understands.
+        ours: Dialect,
+        /// What its launcher understands.
+        launcher: Dialect,
+        /// The version of the launcher.
+        version: Version,
+    },
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
@@ -62,6 +75,10 @@ pub enum WorkerError {
 /// started with, before its verb.
 pub fn run(app: &App, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
     let start = Link::open().map_err(WorkerError::Launcher)?;
+    let launcher = start.hello.dialect();
+    if !Dialect::OURS.understands(launcher) {
+        return Err(WorkerError::Protocol { ours: Dialect::OURS, launcher, version: start.hello.launcher });
+    }
     // Staged bytes and private copies are nobody else's business, also not a debugger's.
     crate::sys::forbid_dumping()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -95,7 +112,7 @@ pub fn engine(
     Ok(Engine {
         product,
         target: Target::of_this_build(),
-        keyring: app.keyring()?,
+        trust: trust(app, &ledger)?,
         node: settings.node.clone(),
         running,
         install,
@@ -105,6 +122,19 @@ pub fn engine(
         settings,
         options,
     })
+}
+
+/// The keys of this build, without those that a newer version withdrew on this node.
+fn trust(app: &App, ledger: &Ledger) -> Result<Trust, WorkerError> {
+    let trust = Trust::of(&app.keyring()?, ledger)?;
+    if trust.locked_out {
+        tracing::error!(
+            event = "distrust_not_applied",
+            keys = trust.pinned.len(),
+            "every key that this build pins was withdrawn by a newer version; they are believed, or it could never upgrade"
+        );
+    }
+    Ok(trust)
 }
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
@@ -124,6 +154,8 @@ struct Worker {
     /// A request that waits for the work under way.
     queued: Option<Asked>,
     next: Instant,
+    /// When this version has settled, if nothing happens to it until then.
+    settles: Option<Instant>,
 }
 
 impl Worker {
@@ -148,8 +180,17 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker =
-            Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
+        let mut worker = Self {
+            engine,
+            state,
+            link,
+            running: None,
+            resumed: None,
+            asked: None,
+            queued: None,
+            next: Instant::now(),
+            settles: None,
+        };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
@@ -192,6 +233,7 @@ impl Worker {
                 _ = terminate.recv() => break,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look(),
+                () = reached(worker.settles) => worker.settle_keys(),
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
@@ -227,6 +269,7 @@ impl Worker {
             return;
         }
         let record = self.catch_up().await;
+        self.begin_to_settle();
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));
@@ -271,7 +314,35 @@ impl Worker {
         if verdict.kind == crate::install::VerdictKind::Good {
             self.tidy_cache();
         }
+        self.begin_to_settle();
         self.next = self.next_look();
+    }
+
+    /// A committed version is believed about keys only after one more probation: one that drops keys and is
+    /// rolled back, by its trial or by the rescue, has withdrawn nothing.
+    fn begin_to_settle(&mut self) {
+        let committed = self.engine.install.committed().ok().flatten();
+        let settled = committed.as_ref() == Some(&self.engine.running);
+        self.settles = settled.then(|| Instant::now() + self.engine.settings.trial.probation);
+    }
+
+    fn settle_keys(&mut self) {
+        self.settles = None;
+        let engine = self.engine.clone();
+        tokio::task::spawn_blocking(move || {
+            let version = &engine.running.version;
+            if engine.install.committed().ok().flatten().as_ref() != Some(&engine.running) {
+                return;
+            }
+            match engine.ledger.settle_keys(version, &engine.trust.pinned, Timestamp::now()) {
+                Ok(withdrawn) => {
+                    for key in withdrawn {
+                        tracing::warn!(event = "key_distrusted", %key, %version, "it pins this key no more");
+                    }
+                }
+                Err(error) => tracing::error!(event = "history_not_written", %error),
+            }
+        });
     }
 
     /// Makes room in the shared cache, beside the work: after an upgrade something new lies there.
@@ -465,6 +536,14 @@ impl Worker {
 async fn finished(running: &mut Option<JoinHandle<Result<Done, UpgradeError>>>) -> Result<Done, UpgradeError> {
     match running {
         Some(task) => task.await.unwrap_or_else(|error| Err(UpgradeError::CutShort(error))),
+        None => std::future::pending().await,
+    }
+}
+
+/// That moment; never, where there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

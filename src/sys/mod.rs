@@ -17,6 +17,7 @@ mod clock;
 mod config_file;
 mod dir;
 mod error;
+mod expendable;
 mod from_start;
 mod lock;
 mod new_file;
@@ -26,12 +27,14 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod unit_files;
 
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir, same_file};
 pub use error::{Refusal, SysError};
+pub use expendable::expendable;
 pub use from_start::FromStart;
 pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
@@ -44,3 +47,4 @@ pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, end_myself_after, forbid_dumping, kill_marked,
     kill_strays, own_program, reap, run_bounded,
 };
+pub use unit_files::UnitFiles;

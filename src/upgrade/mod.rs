@@ -15,6 +15,7 @@ mod probe;
 mod run;
 mod space;
 mod stage;
+mod trust;
 mod verdicts;
 
 pub use describe::SelfDescription;
@@ -23,4 +24,5 @@ pub use error::UpgradeError;
 pub use facts::HostGate;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
+pub use trust::Trust;
 pub use verdicts::{close_orphans, import_verdicts};

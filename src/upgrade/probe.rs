@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::describe::SelfDescription;
 use crate::install::Binary;
+use crate::launcher::Dialect;
 use crate::sys::{Exit, Program, Ran, run_bounded};
 use crate::types::ReleaseId;
 
@@ -34,6 +35,17 @@ pub enum ProbeError {
     /// It says nothing that can be read.
     #[error("asked to describe itself, it answered no description: {0}")]
     Unreadable(serde_json::Error),
+    /// The launcher that runs and this candidate would not understand each other.
+    #[error(
+        "it speaks launcher protocol {theirs}, and the version that runs speaks {ours}; go by a release in between that \
+         speaks both"
+    )]
+    Protocol {
+        /// What the running version understands.
+        ours: Dialect,
+        /// What the candidate understands.
+        theirs: Dialect,
+    },
     /// It is something else than its signature says.
     #[error("it was signed as {signed}, and says that it is {found}")]
     SomethingElse {
@@ -59,6 +71,14 @@ pub(super) fn probe(
     options: &[OsString],
     patience: Duration,
 ) -> Result<(), ProbeError> {
+    describe(binary, id, patience)?;
+    let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
+    ask(binary, "rehearse its start", &rehearsal, patience)?;
+    Ok(())
+}
+
+/// Asks the candidate who it is, and whether it and the launcher that runs understand each other.
+pub(super) fn describe(binary: &Binary, id: &ReleaseId, patience: Duration) -> Result<(), ProbeError> {
     let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
     let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
     if !description.is(id) {
@@ -66,8 +86,10 @@ pub(super) fn probe(
         let found = Box::new(ReleaseId { product, version, target });
         return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
     }
-    let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
-    ask(binary, "rehearse its start", &rehearsal, patience)?;
+    let theirs = description.dialect();
+    if !Dialect::OURS.understands(theirs) {
+        return Err(ProbeError::Protocol { ours: Dialect::OURS, theirs });
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::{BUNDLE_EVENT, Offer};
-use super::probe::probe;
+use super::probe::{describe, probe};
 use super::stage::{blocking, stage};
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing};
@@ -289,7 +289,14 @@ impl Engine {
         if candidate == self.running {
             return Ok(Done::Nothing(Found::UpToDate));
         }
-        self.install.open_version(&candidate)?;
+        let (engine, asked) = (self.clone(), candidate.clone());
+        blocking(move || {
+            let binary = engine.install.open_version(&asked)?;
+            let id = engine.release(&asked.version);
+            describe(&binary, &id, engine.settings.trial.probe)
+                .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
+        })
+        .await?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();

@@ -10,8 +10,12 @@ mod support;
 
 mod candidates;
 mod environment;
+mod handoff;
+mod keys;
 mod kills;
 mod operators;
+mod pressure;
+mod protocol;
 mod refusals;
 mod rescue;
 mod siblings;

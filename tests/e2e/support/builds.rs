@@ -88,7 +88,7 @@ fn install(from: &Path, to: &Path) {
 
 fn stamp_of_sources() -> String {
     let mut state = Sha256::new();
-    let inputs = ["src", "build.rs", "Cargo.toml", "Cargo.lock", "tests/keys/release", "tests/e2e/bad_node.rs"];
+    let inputs = ["src", "build.rs", "Cargo.toml", "Cargo.lock", "tests/keys", "tests/e2e/bad_node.rs"];
     for input in inputs {
         add(&root().join(input), &mut state);
     }
