@@ -212,7 +212,7 @@ pub(super) struct Recover {
     /// The committed binary: the path that the service manager starts
     #[arg(long, value_name = "PATH")]
     pub(super) committed: PathBuf,
-    /// After the service ended: note how, from SERVICE_RESULT, EXIT_CODE and EXIT_STATUS
+    /// After the service ended: note how, from what the service manager says of it in the environment
     #[arg(long, conflicts_with = "now")]
     pub(super) ended: bool,
     /// Put the version before back at once, however often the new one has failed

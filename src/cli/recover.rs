@@ -14,12 +14,14 @@ use super::error::CliError;
 use crate::console::{Exit, say, say_json};
 use crate::install::{Binary, Install, START_TRIES, StartCheck, StartEnd};
 use crate::node::App;
+use crate::sys::SysError;
 use crate::types::NodeName;
 
 pub(super) fn recover(app: &App, cli: &Cli, args: &Recover) -> Result<ExitCode, CliError> {
     let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::stderr);
     lines.with_target(false).with_ansi(false).try_init().ok();
-    let install = Install::open(&args.committed, &app.product()?)?;
+    let committed = std::path::absolute(&args.committed).map_err(|error| SysError::read_of(&args.committed, error))?;
+    let install = Install::open(&committed, &app.product()?)?;
     // The configuration may name the node otherwise; then this is but the name of its starts.
     let node = cli.node.clone().unwrap_or_else(|| NodeName::from_str("default").expect("it is a name"));
     let invocation = env::var("INVOCATION_ID").ok();

@@ -127,6 +127,7 @@ impl Install {
         let mut state = self.state().or_else(|error| match error {
             // Made anew from the binary at the next start; the swap must not wait for that.
             InstallError::Record { .. } => Ok(State::of(decided.failed.clone())),
+            InstallError::Sys(error) if error.is_not_found() => Ok(State::of(decided.failed.clone())),
             error => Err(error),
         })?;
         if state.committed != *restored {

@@ -115,7 +115,7 @@ fn step(node: &Node, point: Option<usize>, act: &dyn Fn()) -> usize {
 /// Does `act` at points spread over the whole handoff, each time on a host of its own. `HANDOFF_POINTS` makes it
 /// more of them.
 fn at_many_points(act: impl Fn(&Node), and_then: impl Fn(&Host, Node)) {
-    let wanted = std::env::var("HANDOFF_POINTS").map_or(4, |text| text.parse::<usize>().unwrap());
+    let wanted = std::env::var("HANDOFF_POINTS").map_or(3, |text| text.parse::<usize>().unwrap());
     let begin = || {
         let host = quick();
         let node = host.start("one");

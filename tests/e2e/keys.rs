@@ -54,6 +54,7 @@ fn k5_a_withdrawn_key_does_not_come_back_with_the_version_that_pins_it() {
 
     node.cli_when_idle(&["rollback"]).exits(0);
     node.wait_until_it_runs("1.0.0");
+    host.releases().withdraw("1.1.0");
     node.cli(&["unpin"]).exits(0);
     wait_until_it_distrusts(&node, 1);
     node.cli(&["status"]).exits(0).says("which 1.1.0 withdrew");
@@ -98,6 +99,7 @@ fn k5_a_node_that_goes_back_across_a_change_of_every_key_is_not_locked_out_and_s
     assert_eq!(node.status().unwrap()["distrust_not_applied"], false);
     node.cli_when_idle(&["rollback"]).exits(0);
     node.wait_until_it_runs("1.0.0");
+    host.releases().withdraw("1.1.0");
     node.cli(&["unpin"]).exits(0);
     node.wait_for("back", |status| status["distrust_not_applied"] == true);
     node.cli(&["status"]).exits(0).says("believes them all the same");

@@ -124,7 +124,6 @@ fn a_launcher_has_what_it_needs() {
         let findings = examine_unit(&unit, Path::new(BINARY), &trial());
         assert_eq!(findings, [], "{name}");
         for (key, value) in [
-            ("Service.Type", "notify"),
             ("Service.User", "exuvia"),
             ("Service.NoNewPrivileges", "yes"),
             ("Service.ProtectSystem", "strict"),

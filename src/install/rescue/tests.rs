@@ -402,6 +402,23 @@ fn a13_a_damaged_rescue_is_made_again_from_the_version_at_the_next_start() {
 }
 
 #[test]
+fn l6_a_rescue_acts_also_where_the_state_of_the_install_is_damaged_or_gone() {
+    for damage in [Some("[]"), None] {
+        let site = committed_anew();
+        for _ in 0..START_TRIES {
+            check(&site, "a");
+        }
+        match damage {
+            Some(bytes) => fs::write(site.path("install.json"), bytes).unwrap(),
+            None => fs::remove_file(site.path("install.json")).unwrap(),
+        }
+        put_back(check(&site, "a"));
+        site.assert_committed("1.0.0");
+        assert_eq!(site.adopt("a", "1.0.0").0.running, installed("1.0.0"));
+    }
+}
+
+#[test]
 fn a_damaged_record_of_the_rescue_stops_nothing_and_is_made_anew() {
     let site = committed_anew();
     for damage in ["", "{", "[]", "\0\0\0"] {
