@@ -66,7 +66,8 @@ impl Ask for Committer {
         }
         match outcome {
             Err(error) => refused(&error),
-            Ok(()) => match record(install, node, running, &candidate) {
+            // Also one that is not noted yet: the next start does that.
+            Ok(_) => match record(install, node, running, &candidate) {
                 Ok(()) => TryReply::Accepted { id },
                 Err(error) => refused(&error),
             },

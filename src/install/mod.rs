@@ -18,6 +18,9 @@ mod capabilities;
 mod commit;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod package;
 mod policy;
@@ -28,7 +31,7 @@ mod rescue;
 mod tests;
 
 pub use binary::{Binary, Installed};
-pub use commit::CommitError;
+pub use commit::{CommitError, Committed};
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};

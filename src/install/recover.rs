@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::binary::{Binary, Installed};
 use super::error::InstallError;
-use super::folder::{Install, Origin, State};
+use super::folder::{Install, State};
 use super::record::{NodeRecord, Purpose, Verdict, VerdictKind};
 use super::rescue::{PutBack, Rescue, START_TRIES, Start};
 use crate::sys::BootId;
@@ -134,11 +134,7 @@ impl Install {
             state.next = Some(restored.clone());
             self.write_state(&state)?;
             self.swap_in(|home, temporary| home.link_handle(own.file(), temporary))?;
-            state.committed = restored.clone();
-            state.next = None;
-            state.origin = Origin::Upgrade;
-            state.since = state.epoch;
-            self.write_state(&state)?;
+            self.note_swap(state)?;
         }
         for node in self.failed_nodes(decided)? {
             let Some(mut record) = self.node(&node)? else { continue };

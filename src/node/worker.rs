@@ -27,6 +27,7 @@ use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::{Target, Version};
 use crate::upgrade::{
     CacheAnswer, Done, Engine, Found, Observer, Step, Trust, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+    settle_pin,
 };
 
 /// Why a worker cannot work.
@@ -156,6 +157,8 @@ struct Worker {
     next: Instant,
     /// When this version has settled, if nothing happens to it until then.
     settles: Option<Instant>,
+    /// The history lacks something that the record tells: there was no room for it.
+    behind: bool,
 }
 
 impl Worker {
@@ -190,6 +193,7 @@ impl Worker {
             queued: None,
             next: Instant::now(),
             settles: None,
+            behind: false,
         };
 
         tokio::select! {
@@ -232,7 +236,7 @@ impl Worker {
                 },
                 _ = terminate.recv() => break,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
-                () = tokio::time::sleep_until(worker.next), if idle => worker.look(),
+                () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
                 () = reached(worker.settles) => worker.settle_keys(),
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
@@ -283,8 +287,9 @@ impl Worker {
     }
 
     /// Takes over what was found out while no worker of this version listened. A full disk, say,
-    /// costs the note of it for now, and never the node: the record keeps its verdicts.
-    async fn catch_up(&self) -> Option<NodeRecord> {
+    /// costs the note of it until the next look for releases, and never the node: the record keeps
+    /// its verdicts.
+    async fn catch_up(&mut self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
         // An attempt of this worker's own is no orphan.
         let idle = self.running.is_none();
@@ -294,6 +299,7 @@ impl Worker {
                 import_verdicts(&engine, record, Timestamp::now())?;
                 if idle {
                     close_orphans(&engine, record, Timestamp::now())?;
+                    settle_pin(&engine, record)?;
                 }
             }
             match engine.install.prune() {
@@ -308,6 +314,7 @@ impl Worker {
             Ok(record)
         });
         let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
+        self.behind = outcome.is_err();
         outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
     }
 
@@ -377,8 +384,11 @@ impl Worker {
         Instant::now() + pause
     }
 
-    fn look(&mut self) {
+    async fn look(&mut self) {
         self.next = self.next_look();
+        if self.behind {
+            self.catch_up().await;
+        }
         let pending = self.engine.install.node(&self.engine.node).ok().flatten().and_then(|record| record.trial);
         match pending {
             Some(trial) if trial.progress == Progress::Pending => self.start(Work::Resume(trial)),
@@ -475,6 +485,8 @@ impl Worker {
                 Err(error) => self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason: error.to_string() })),
             }
         }
+        // What it left half done in history or policy is put right before the next look.
+        self.behind |= done.is_err();
         let running = &self.engine.running.version;
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),

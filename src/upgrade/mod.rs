@@ -25,4 +25,4 @@ pub use facts::HostGate;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
 pub use trust::Trust;
-pub use verdicts::{close_orphans, import_verdicts};
+pub use verdicts::{close_orphans, import_verdicts, settle_pin};

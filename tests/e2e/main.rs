@@ -5,18 +5,24 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/namespace.rs"]
+mod namespace;
 
 mod support;
 
 mod candidates;
+mod clocks;
 mod environment;
 mod handoff;
 mod keys;
 mod kills;
+mod mounts;
 mod operators;
 mod pressure;
 mod protocol;
 mod refusals;
+mod repeated;
+mod replaced;
 mod rescue;
 mod siblings;
 mod sources;
