@@ -16,9 +16,9 @@ const ROWS: [&str; 43] = [
     "L3", "L4", "L5", "L6", "O1", "S1",
 ];
 /// The rows that the page may not put off.
-const DUE: [&str; 23] = [
+const DUE: [&str; 26] = [
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "A12", "A13", "A14", "B1", "B2", "B3", "B6",
-    "B7", "X1", "X2", "X3", "X5",
+    "B7", "X1", "X2", "X3", "X5", "X6", "X7", "K5",
 ];
 
 fn root() -> &'static Path {

@@ -79,6 +79,10 @@ pub(super) enum Verb {
     Completions(Completions),
     /// The manual page in roff, to standard output
     Man,
+    /// For the service manager, as `.exuvia/rescue recover`: before each start, puts the version before back
+    /// when a new one does not come up
+    #[command(hide = true)]
+    Recover(Recover),
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -120,6 +124,10 @@ pub(super) struct Upgrade {
     /// Return when the trial has begun, without waiting for the verdict
     #[arg(long)]
     pub(super) no_wait: bool,
+    /// Where no node runs: replace the binary at once. That gives up the trial: what does not serve is found
+    /// out by the next start, and put back only by a service manager that runs the rescue before each start
+    #[arg(long, conflicts_with_all = ["no_wait", "dry_run"])]
+    pub(super) commit_untried: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,6 +215,19 @@ pub(super) struct Verify {
     /// The target that it must be signed for [default: this program's]
     #[arg(long, value_name = "TRIPLE")]
     pub(super) target: Option<Target>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recover {
+    /// The committed binary: the path that the service manager starts
+    #[arg(long, value_name = "PATH")]
+    pub(super) committed: PathBuf,
+    /// After the service ended: note how, from what the service manager says of it in the environment
+    #[arg(long, conflicts_with = "now")]
+    pub(super) ended: bool,
+    /// Put the version before back at once, however often the new one has failed
+    #[arg(long)]
+    pub(super) now: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::args::{CacheArgs, CacheVerb, Cli, Prune};
 use super::error::CliError;
-use super::session::{for_operator, install};
+use super::session::{for_operator, install, trusted};
 use crate::cache::{Cache, Checked, Keep, Listed};
 use crate::config::CacheLimits;
 use crate::console::{say, say_json};
@@ -32,8 +32,12 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
                     say(&reason.unwrap_or_else(|| format!("{name}: {result}")));
                 }
             };
-            let checked =
-                cache.verify_all(&app.keyring()?, install(app, &settings)?.staging(), &settings.limits, &mut tell)?;
+            let checked = cache.verify_all(
+                &trusted(app, &settings)?,
+                install(app, &settings)?.staging(),
+                &settings.limits,
+                &mut tell,
+            )?;
             if checked.is_empty() && !cli.json {
                 say(&format!("{} holds no archive", cache.path().display()));
             }

@@ -2,10 +2,11 @@ use std::process::ExitCode;
 
 use super::args::Cli;
 use super::error::CliError;
-use super::session::{committed, for_operator};
+use super::session::{committed, for_operator, trust};
 use crate::config::Settings;
 use crate::console::{Exit, say, say_json};
 use crate::doctor::{Facts, Finding, Severity, examine};
+use crate::ledger::DistrustedKey;
 use crate::node::App;
 
 /// 0: nothing stands against running and upgrading. 3: it runs, and cannot upgrade itself. 9: it
@@ -13,7 +14,9 @@ use crate::node::App;
 pub(super) fn doctor(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
     app.keyring()?;
-    let findings = examine(&Facts::gather(&committed()?, &settings)?);
+    let mut facts = Facts::gather(&committed()?, &settings)?;
+    facts.distrusted = withdrawn(app, &settings);
+    let findings = examine(&facts);
     let worst = findings.iter().map(|finding| finding.severity).max();
     if cli.json {
         say_json(&serde_json::json!({
@@ -34,6 +37,12 @@ pub(super) fn doctor(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         Some(Severity::NoUpgrades) => Exit::Unsupported.into(),
         Some(Severity::CannotRun) => Exit::Storage.into(),
     })
+}
+
+/// The keys of this build that the node does not believe any more. What cannot be looked at is found by the rest.
+fn withdrawn(app: &App, settings: &Settings) -> Vec<DistrustedKey> {
+    let Ok(Some(trust)) = trust(app, settings) else { return Vec::new() };
+    trust.distrusted.into_iter().filter(|distrusted| trust.pinned.contains(&distrusted.key)).collect()
 }
 
 fn tell(finding: &Finding) {

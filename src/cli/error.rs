@@ -46,6 +46,11 @@ pub(super) enum CliError {
     OutOfPatience { waited_s: u64 },
     #[error("cannot talk to the node: {0}. It was not changed; run this as the node's own user, and look into its log")]
     Talk(std::io::Error),
+    #[error(
+        "node {0} is running, and tries releases before it commits them; --commit-untried is for an install on which it does not run. \
+         Leave the flag away, or stop the node first. Nothing was changed"
+    )]
+    NodeRuns(NodeName),
     #[error("the node broke off without an answer; what came of it is in `history`, and in its log")]
     BrokenOff,
     #[error("{file} does not verify: no key that this program pins signed it as {release}. Do not install it")]
@@ -83,10 +88,13 @@ impl ToolError for CliError {
                 WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
-                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) => Exit::Unexpected,
+                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) | WorkerError::Protocol { .. } => {
+                    Exit::Unexpected
+                }
             },
             Self::Install(error) => of_install(error),
             Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,
+            Self::NodeRuns(_) => Exit::Busy,
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
             Self::NoVerdict { .. } => Exit::Busy,

@@ -14,8 +14,10 @@ mod history;
 mod manual;
 mod node;
 mod policy;
+mod recover;
 mod session;
 mod status;
+mod untried;
 mod upgrade;
 mod verify;
 mod why;
@@ -52,6 +54,7 @@ pub fn main(app: &App) -> ExitCode {
     let json = cli.json;
     let outcome = match &cli.verb {
         Verb::Run => node::run(app, &cli),
+        Verb::Recover(verb) => recover::recover(app, &cli, verb),
         Verb::Worker => node::worker(app, &cli),
         Verb::SelfDescribe => node::describe(app),
         Verb::Rehearse => node::rehearse(app, &cli),

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::session::{committed, configuration, data, follow_log_settings, for_node};
 use crate::config::{HANDED_FILES, Loaded, Strictness, take_files};
 use crate::console::say_json;
-use crate::launcher::{self, Baton, LauncherError, PROTOCOL, Setup};
+use crate::launcher::{self, Baton, Dialect, LauncherError, Setup};
 use crate::node::{self, App, Start};
 use crate::sys::SysError;
 use crate::types::Target;
@@ -53,7 +53,8 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         product: app.product()?,
         version: app.version()?,
         target: Target::of_this_build(),
-        protocol: PROTOCOL,
+        protocol: Dialect::OURS.newest,
+        oldest_protocol: Some(Dialect::OURS.oldest),
         overlap: app.overlap,
     });
     Ok(ExitCode::SUCCESS)

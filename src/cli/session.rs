@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
@@ -8,9 +9,12 @@ use tracing_subscriber::{EnvFilter, reload};
 use super::args::Cli;
 use super::error::CliError;
 use crate::config::{ConfigFile, Configuration, Loaded, LogFormat, Settings, Strictness};
+use crate::crypto::{Keyring, Release};
 use crate::install::Install;
+use crate::ledger::Ledger;
 use crate::node::App;
 use crate::sys::{Loose, PrivateDir, own_program};
+use crate::upgrade::Trust;
 
 /// Loads the settings that apply to this command line.
 pub(super) fn settings(app: &App, cli: &Cli, strictness: Strictness) -> Result<Loaded, CliError> {
@@ -96,6 +100,24 @@ pub(super) fn expect_node(app: &App, settings: &Settings) -> Result<(), CliError
         return Ok(());
     }
     Err(CliError::NoSuchNode { node: settings.node.clone(), known: known.join(", ") })
+}
+
+/// What the node believes of this program's keys; `None` where it has not run: looking makes nothing.
+pub(super) fn trust(app: &App, settings: &Settings) -> Result<Option<Trust>, CliError> {
+    let pinned = app.keyring()?;
+    let Ok(data) = PrivateDir::open_existing(&settings.data_dir, Loose::RefuseWritable) else { return Ok(None) };
+    if !matches!(data.exists(Ledger::FILE), Ok(true)) {
+        return Ok(None);
+    }
+    Ok(Some(Trust::of(&pinned, &Ledger::open(&data, Timestamp::now())?)?))
+}
+
+/// The keys that this program pins, without those that a newer version withdrew on this node.
+pub(super) fn trusted(app: &App, settings: &Settings) -> Result<Keyring<Release>, CliError> {
+    match trust(app, settings)? {
+        Some(trust) => Ok(trust.believed),
+        None => Ok(app.keyring()?),
+    }
 }
 
 /// The node's folder.

@@ -6,6 +6,8 @@ use super::follow::no_node_runs;
 use super::policy;
 use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
+use crate::install::RescueState;
+use crate::ledger::DistrustedKey;
 use crate::node::{App, Event, Request, Status, connect};
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
@@ -23,9 +25,11 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             let install = install(app, &settings)?;
             let record = install.node(&settings.node)?;
             let policy = install.policy()?;
+            let rescue = install.why_detached().is_none().then(|| install.rescue_state());
             if cli.json {
                 say_json(&serde_json::json!({
                     "node": settings.node, "activity": { "activity": "stopped" }, "record": record, "policy": policy,
+                    "rescue": rescue,
                 }));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -39,6 +43,7 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             if let Some(reason) = install.why_detached() {
                 say(&format!("upgrades   not from here: {reason}"));
             }
+            rescue.iter().for_each(tell_rescue);
             say(&policy::describe(&policy));
         }
         Err(error) => return Err(CliError::Talk(error)),
@@ -58,6 +63,7 @@ fn tell(status: &Status) {
         )),
         _ => {}
     }
+    status.rescue.iter().for_each(tell_rescue);
     say(&format!("doing      {}", status.activity));
     if let Some(vitals) = &status.vitals {
         say(&format!("vitals     {vitals}"));
@@ -83,10 +89,30 @@ fn tell(status: &Status) {
         let trial = sibling.trial.as_ref().map_or_else(String::new, |trial| format!("; {trial}"));
         say(&format!("sibling    {} runs {}{trial}", sibling.node, sibling.running));
     }
+    for DistrustedKey { key, withdrawn_by, since } in &status.distrusted_keys {
+        say(&format!("distrusts  key {key}, which {withdrawn_by} withdrew ({since:.0})"));
+    }
+    if status.distrust_not_applied {
+        say("           and believes them all the same: this build pins no other key; go to a newer version");
+    }
     if let Some(last) = &status.last_check {
         say(&format!("checked    {:.0}: {}", last.at, last.detail));
     }
     if let Some(next) = status.next_check {
         say(&format!("next look  {next:.0}"));
+    }
+}
+
+/// Only what is out of the ordinary.
+fn tell_rescue(rescue: &RescueState) {
+    if let (Some(binary), Some(against)) = (&rescue.binary, &rescue.guards_against) {
+        let starts = match rescue.starts {
+            0 => String::new(),
+            starts => format!(" (starts so far: {starts})"),
+        };
+        say(&format!("rescue     {binary}, until {against} has come up from a cold start{starts}"));
+    }
+    if let Some(last) = &rescue.last {
+        say(&format!("rescued    {:.0}: {last}", last.at));
     }
 }

@@ -8,6 +8,7 @@ use super::args::{Cli, Rollback, Upgrade, UpgradeVerb};
 use super::error::CliError;
 use super::follow::{follow, no_node_runs};
 use super::session::{committed, data, expect_node, for_operator, install};
+use super::untried;
 use crate::config::Settings;
 use crate::console::{Bar, Exit, say, say_json};
 use crate::fetch::Freshness;
@@ -27,7 +28,12 @@ pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, 
         // The node may stand in another folder.
         from: args.from.as_deref().map(std::path::absolute).transpose().map_err(CliError::Talk)?,
     };
-    let told = ask(app, cli, request, args.no_wait)?;
+    let then = match (args.commit_untried, args.no_wait) {
+        (true, _) => Then::CommitUntried,
+        (false, true) => Then::Return,
+        (false, false) => Then::Wait,
+    };
+    let told = ask(app, cli, request, then)?;
     match told {
         Told::WouldGo { .. } if check => Ok(Exit::Available.into()),
         _ => Ok(ExitCode::SUCCESS),
@@ -35,17 +41,35 @@ pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, 
 }
 
 pub(super) fn rollback(app: &App, cli: &Cli, args: &Rollback) -> Result<ExitCode, CliError> {
-    ask(app, cli, Request::GoBack { version: args.to.clone() }, args.no_wait)?;
+    let then = if args.no_wait { Then::Return } else { Then::Wait };
+    ask(app, cli, Request::GoBack { version: args.to.clone() }, then)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to do once a candidate is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Wait for the verdict.
+    Wait,
+    /// Leave that to the node.
+    Return,
+    /// Commit it without a trial.
+    CommitUntried,
+}
+
 /// Has the running node do it, or prepares it where none runs.
-fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, CliError> {
+fn ask(app: &App, cli: &Cli, request: Request, then: Then) -> Result<Told, CliError> {
     let settings = for_operator(app, cli)?;
     expect_node(app, &settings)?;
     let install = install(app, &settings)?;
     let data = data(&settings)?;
     let show = Show::new(cli.json);
+    if then == Then::CommitUntried {
+        let Some(_lock) = data.try_lock("node.lock")? else {
+            return Err(CliError::NodeRuns(settings.node));
+        };
+        return alone(app, cli, settings, request, show, then);
+    }
     let told = match connect(&data, &request) {
         Ok(events) => {
             let mut told = None;
@@ -64,14 +88,14 @@ fn ask(app: &App, cli: &Cli, request: Request, no_wait: bool) -> Result<Told, Cl
                 let folder = data.path().to_owned();
                 return Err(LauncherError::Running { node: settings.node, folder }.into());
             };
-            return alone(app, cli, settings, request, show);
+            return alone(app, cli, settings, request, show, then);
         }
         Err(error) => return Err(CliError::Talk(error)),
     };
     drop(show);
     tell(cli, &told);
     if let Told::OnTrial { attempt, .. } = told
-        && !no_wait
+        && then == Then::Wait
     {
         follow(&install, &settings, cli, attempt)?;
     }
@@ -91,7 +115,7 @@ fn tell(cli: &Cli, told: &Told) {
 }
 
 /// No node runs: everything up to the trial happens here, and the next start begins with it.
-fn alone(app: &App, cli: &Cli, settings: Settings, request: Request, show: Show) -> Result<Told, CliError> {
+fn alone(app: &App, cli: &Cli, settings: Settings, request: Request, show: Show, then: Then) -> Result<Told, CliError> {
     let engine = Arc::new(node::engine(app, settings, cli.options(), &committed()?, None)?);
     let running = engine.running.version.clone();
     let show = Arc::new(show);
@@ -99,11 +123,12 @@ fn alone(app: &App, cli: &Cli, settings: Settings, request: Request, show: Show)
     let observer: Observer = Arc::new(move |step| shown.step(&step));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::Talk)?;
-    let told = runtime.block_on(work(&engine, request, &observer));
+    let told = runtime.block_on(work(&engine, request, &observer, then));
     runtime.shutdown_background();
     drop((observer, show));
     let told = told?;
     match &told {
+        Told::OnTrial { version, .. } if then == Then::CommitUntried => untried::tell(cli, version, &running),
         Told::OnTrial { version, .. } if !cli.json => {
             say(&format!(
                 "{version} is verified and ready; no node runs, so it is tried at the next `run`. Still installed: {running}"
@@ -114,7 +139,7 @@ fn alone(app: &App, cli: &Cli, settings: Settings, request: Request, show: Show)
     Ok(told)
 }
 
-async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Result<Told, CliError> {
+async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer, then: Then) -> Result<Told, CliError> {
     let now = Timestamp::now();
     let running = &engine.running.version;
     let work = match request {
@@ -136,8 +161,10 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer) -> Re
         Request::GoBack { version } => Work::GoBack(version),
         Request::Status | Request::Why { .. } => return Ok(Told::UpToDate { running: running.clone() }),
     };
-    let recorder = Recorder { engine: engine.clone() };
-    let done = engine.run(work, now, &recorder, observer).await?;
+    let done = match then {
+        Then::CommitUntried => untried::run(engine, work, now, observer).await?,
+        _ => engine.run(work, now, &Recorder { engine: engine.clone() }, observer).await?,
+    };
     Ok(Told::of(&done, running))
 }
 

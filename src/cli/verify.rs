@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use super::args::{Cli, Verify};
 use super::error::CliError;
-use super::session::for_operator;
+use super::session::{for_operator, trusted};
 use crate::console::{Bar, say, say_json};
 use crate::crypto::{Context, Signature, VerifyError};
 use crate::node::{App, Failure, FailureKind};
@@ -28,7 +28,7 @@ pub(super) fn verify(app: &App, cli: &Cli, args: &Verify) -> Result<ExitCode, Cl
         CliError::Node(Failure { kind: FailureKind::Verification, reason: "signature".to_owned(), message })
     })?;
     let context = Context::archive(&id);
-    for key in app.keyring()?.keys() {
+    for key in trusted(app, &settings)?.keys() {
         let archive = OperatorFile::open(&args.file, settings.limits.archive)?;
         let bar = Bar::new("verify", archive.length);
         let mut reader = Counted { inner: archive.file, bar: &bar };

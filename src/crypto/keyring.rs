@@ -44,6 +44,13 @@ impl<R: Role> Keyring<R> {
         Ok(Self { keys })
     }
 
+    /// The keyring without these keys. `None` when no key would be left: that keyring would refuse everything.
+    #[must_use]
+    pub fn without(&self, ids: &[KeyId]) -> Option<Self> {
+        let left: Vec<_> = self.keys.iter().filter(|key| !ids.contains(&key.id())).cloned().collect();
+        (!left.is_empty()).then_some(Self { keys: left })
+    }
+
     /// The keys, in the order in which they are tried.
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey<R>> {
         self.keys.iter()
@@ -90,6 +97,16 @@ mod tests {
         let text = PEMS[0];
         let other_line_ends = text.replace('\n', "\r\n");
         assert_eq!(Keyring::<Release>::from_pems([text, &other_line_ends]).unwrap_err(), KeyringError::Repeated(2));
+    }
+
+    #[test]
+    fn k5_a_keyring_never_loses_its_last_key() {
+        let all = Keyring::<Release>::from_pems(PEMS.iter().copied()).unwrap();
+        let ids: Vec<_> = all.keys().map(PublicKey::id).collect();
+        let left = all.without(&ids[..1]).unwrap();
+        assert_eq!(left.keys().map(PublicKey::id).collect::<Vec<_>>(), ids[1..]);
+        assert!(left.find(ids[0]).is_none());
+        assert!(all.without(&ids).is_none());
     }
 
     #[test]

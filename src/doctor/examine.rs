@@ -2,6 +2,8 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::facts::{Facts, Seen};
+use super::unit::examine_unit;
+use crate::ledger::DistrustedKey;
 
 /// What follows from a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -45,6 +47,10 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     folder(facts, &facts.data, "data", Severity::CannotRun, &mut findings);
     folder(facts, &facts.cache, "cache", Severity::Note, &mut findings);
     surroundings(facts, &mut findings);
+    keys(facts, &mut findings);
+    for unit in &facts.units {
+        findings.extend(examine_unit(unit, &facts.binary, &facts.trial));
+    }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -235,6 +241,19 @@ fn surroundings(facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
+/// What this build pins, and this node believes no more.
+fn keys(facts: &Facts, findings: &mut Vec<Finding>) {
+    for DistrustedKey { key, withdrawn_by, .. } in &facts.distrusted {
+        findings.push(Finding {
+            check: "distrusted-key",
+            severity: Severity::Note,
+            what: format!("key {key}, which this build pins, was withdrawn by {withdrawn_by}"),
+            why: "what it signs is not believed on this node, whatever version runs",
+            mend: format!("upgrade --version {withdrawn_by}, or to a newer one; signed by another key"),
+        });
+    }
+}
+
 fn name(facts: &Facts) -> String {
     facts.binary.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
@@ -245,6 +264,23 @@ mod tests {
     use crate::fetch::{RepositoryError, SourceError};
     use crate::sys::{Place, Process};
     use jiff::Timestamp;
+
+    fn trial() -> crate::config::Trial {
+        let span = std::time::Duration::from_secs(1);
+        crate::config::Trial {
+            start: span,
+            probation: span,
+            sibling_probation: span,
+            handoff: span,
+            drain: span,
+            watchdog: span,
+            tries: 3,
+            probe: span,
+            sibling_verdict: span,
+            longest_probation: span,
+            siblings_at_once: 1,
+        }
+    }
 
     fn seen(path: &str) -> Seen {
         let place = Place {
@@ -275,6 +311,9 @@ mod tests {
             lost_check: None,
             container: None,
             source: None,
+            units: Vec::new(),
+            trial: trial(),
+            distrusted: Vec::new(),
             now: "2026-12-01T00:00:00Z".parse().unwrap(),
             built: "2026-11-01T00:00:00Z".parse().unwrap(),
         }
@@ -345,6 +384,18 @@ mod tests {
         assert_eq!(found(|facts| facts.replaced = true), ("replaced", note));
         assert_eq!(found(|facts| facts.now = Timestamp::UNIX_EPOCH), ("clock", note));
         assert_eq!(found(|facts| facts.now = "2060-01-01T00:00:00Z".parse().unwrap()), ("clock", note));
+    }
+
+    #[test]
+    fn a_withdrawn_key_and_a_unit_that_lacks_something_are_found() {
+        let withdrawn = |facts: &mut Facts| {
+            let key = "ab".repeat(32).parse().unwrap();
+            facts.distrusted.push(DistrustedKey { key, withdrawn_by: "1.1.0".parse().unwrap(), since: facts.now });
+        };
+        assert_eq!(found(withdrawn), ("distrusted-key", Severity::Note));
+        let mut facts = healthy();
+        facts.units.push(crate::doctor::Unit::named("exuvia.service"));
+        assert!(examine(&facts).iter().any(|finding| finding.check == "unit-rescue"));
     }
 
     #[test]

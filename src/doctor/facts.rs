@@ -2,10 +2,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::config::Settings;
+use super::unit::Unit;
+use crate::config::{Settings, Trial};
 use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::{Install, package_manager};
-use crate::sys::{Place, Process, SysError, can_execute, container_hint, file_capabilities, file_owner, own_program};
+use crate::ledger::DistrustedKey;
+use crate::sys::{
+    Place, Process, SysError, UnitFiles, can_execute, container_hint, file_capabilities, file_owner, own_program,
+};
 
 /// A folder that this node needs, as it is, or as the nearest one above it that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,12 @@ pub struct Facts {
     pub container: Option<String>,
     /// Why what is configured is no source of releases, if it is none.
     pub source: Option<SourceError>,
+    /// The units of the service manager that start the binary.
+    pub units: Vec<Unit>,
+    /// How candidates prove themselves here: a unit must leave time for it.
+    pub trial: Trial,
+    /// Keys of this build that a newer version withdrew on this node.
+    pub distrusted: Vec<DistrustedKey>,
     /// The time.
     pub now: Timestamp,
     /// A time before which this build did not exist.
@@ -96,8 +106,23 @@ impl Facts {
             lost_check: settings.health.command.first().map(PathBuf::from).filter(|program| !can_execute(program)),
             container: container_hint(),
             source: ReleaseSource::configured(settings, None).err(),
+            units: units(committed),
+            trial: settings.trial.clone(),
+            distrusted: Vec::new(),
             now: Timestamp::now(),
             built: Timestamp::from_second(built.max(OLDEST)).unwrap_or(Timestamp::UNIX_EPOCH),
         })
     }
+}
+
+/// The units on this host that start that binary, each with its drop-ins.
+fn units(committed: &Path) -> Vec<Unit> {
+    let name = committed.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let found = [format!("{name}.service"), format!("{name}@.service")].into_iter().filter_map(|name| {
+        let files = UnitFiles::find(&name)?;
+        let mut unit = Unit::named(&name);
+        files.texts.iter().for_each(|text| unit.read(text));
+        Some(unit)
+    });
+    found.filter(|unit| unit.starts(committed)).collect()
 }

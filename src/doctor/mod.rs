@@ -5,6 +5,8 @@
 
 mod examine;
 mod facts;
+mod unit;
 
 pub use examine::{Finding, Severity, examine};
 pub use facts::{Facts, Seen};
+pub use unit::{Unit, examine_unit};

@@ -42,14 +42,17 @@ impl Install {
         }
         self.refuse_if_not(&state)?;
         let version_dir = self.version_dir(proven)?;
-        Binary::open_expected(&version_dir, self.program(), proven.digest)?;
+        let binary = Binary::open_expected(&version_dir, self.program(), proven.digest)?;
         // Again: an operator may have set them since the trial began.
         self.carry_capabilities(proven)?;
+
+        // Usually done by the launcher before; without a guard nothing is committed.
+        self.arm_rescue_locked(proven)?;
 
         state.next = Some(proven.clone());
         state.epoch = state.epoch.max(epoch.0);
         self.write_state(&state)?;
-        self.swap_in(&version_dir).map_err(InstallError::from)?;
+        self.swap_in(|home, temporary| home.link_handle(binary.file(), temporary)).map_err(InstallError::from)?;
         // The swap stands from here on: what is started next is the new version, whatever else fails.
         // A start finishes what is announced, and a power cut can bring back at most the old version.
         Ok(match self.note_swap(state) {
@@ -69,7 +72,7 @@ impl Install {
         Ok(())
     }
 
-    fn note_swap(&self, mut state: State) -> Result<(), InstallError> {
+    pub(super) fn note_swap(&self, mut state: State) -> Result<(), InstallError> {
         // rename(2) of two names of one file does nothing and leaves both.
         self.home().remove(&self.temporary_name())?;
         self.home().sync()?;
@@ -81,12 +84,13 @@ impl Install {
         self.write_state(&state)
     }
 
-    /// Up to the rename. When it fails, the committed path is as it was, and nothing lies beside it.
-    fn swap_in(&self, version_dir: &Dir) -> Result<(), SysError> {
+    /// Exchanges the committed binary for the one to which `link` gives a temporary name, up to the rename. When it
+    /// fails, the committed path is as it was, and nothing lies beside it.
+    pub(super) fn swap_in(&self, link: impl FnOnce(&Dir, &str) -> Result<(), SysError>) -> Result<(), SysError> {
         let home = self.home();
         let temporary = self.temporary_name();
         home.remove(&temporary)?;
-        home.link_from(version_dir, self.program(), &temporary)?;
+        link(home, &temporary)?;
         home.rename(&temporary, self.committed_name()).inspect_err(|_| {
             // What cannot be removed now is removed by the next start.
             home.remove(&temporary).ok();

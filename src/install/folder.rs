@@ -40,6 +40,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn of(committed: Installed) -> Self {
+        Self { committed, next: None, epoch: 0, origin: Origin::Upgrade, since: 0 }
+    }
+
     /// Whether a binary of that digest lies at the committed path by the nodes' own doing: also where a
     /// commit was cut between its rename and its note.
     fn accounts_for(&self, found: Sha256Digest) -> bool {
@@ -335,6 +339,7 @@ impl Install {
                 kept.extend(record.keeps().map(Installed::folder_name));
             }
         }
+        kept.extend(self.rescue_keeps().map(|version| version.folder_name()));
         let mut removed = Vec::new();
         for name in self.versions.names()? {
             if !kept.contains(&name) {

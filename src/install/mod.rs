@@ -4,6 +4,8 @@
 //! - the committed path always names a whole, executable binary: the old one or the new one;
 //! - it changes only under the host's lock, by the node whose trial holds the newest lease epoch;
 //! - every record is replaced whole and durably before what it announces begins;
+//! - a version that was committed and does not come up from a cold start is replaced by the last one
+//!   that did, without any of its own code;
 //! - nothing that is committed, or that some node runs, may go back to or is trying, is removed;
 //! - file capabilities of the committed binary are kept: what may not get them is not committed;
 //! - a binary is identified by hashing the very handle that is executed, never by its path.
@@ -24,6 +26,8 @@ mod lease;
 mod package;
 mod policy;
 mod record;
+mod recover;
+mod rescue;
 #[cfg(test)]
 mod tests;
 mod vitals;
@@ -37,4 +41,6 @@ pub use lease::{Lease, LeaseEpoch, LeaseOutcome};
 pub use package::package_manager;
 pub use policy::Policy;
 pub use record::{NodeRecord, Progress, Purpose, Trial, Verdict, VerdictKind};
+pub use recover::{StartCheck, StartEnd};
+pub use rescue::{PutBack, RescueState, START_LIMIT_BURST, START_TRIES, Tended};
 pub use vitals::Vitals;

@@ -15,45 +15,45 @@ use super::*;
 use crate::sys::Refusal;
 use crate::types::{NodeName, Sha256Digest, Version};
 
-const SPAN: Duration = Duration::from_mins(1);
+pub(super) const SPAN: Duration = Duration::from_mins(1);
 /// A lease of that length ends at once.
-const NONE: Duration = Duration::ZERO;
+pub(super) const NONE: Duration = Duration::ZERO;
 
 /// An install whose binary is a few bytes: nothing here executes it.
-struct Site {
-    dir: TempDir,
-    install: Install,
+pub(super) struct Site {
+    pub(super) dir: TempDir,
+    pub(super) install: Install,
 }
 
-fn version(text: &str) -> Version {
+pub(super) fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
-fn node(name: &str) -> NodeName {
+pub(super) fn node(name: &str) -> NodeName {
     name.parse().unwrap()
 }
 
-fn bytes(version: &str) -> Vec<u8> {
+pub(super) fn bytes(version: &str) -> Vec<u8> {
     format!("the program, version {version}").into_bytes()
 }
 
-fn installed(version: &str) -> Installed {
+pub(super) fn installed(version: &str) -> Installed {
     let digest = Sha256Digest::from_bytes(Sha256::digest(bytes(version)).into());
     Installed { version: version.parse().unwrap(), digest }
 }
 
-fn put(path: &Path, bytes: &[u8]) {
+pub(super) fn put(path: &Path, bytes: &[u8]) {
     let new = path.with_extension("put");
     fs::write(&new, bytes).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(new, path).unwrap();
 }
 
-fn open(committed: &Path) -> Result<Install, InstallError> {
+pub(super) fn open(committed: &Path) -> Result<Install, InstallError> {
     Install::open(committed, &"exuvia".parse().unwrap())
 }
 
-fn names(path: &Path) -> Vec<String> {
+pub(super) fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -62,7 +62,7 @@ fn names(path: &Path) -> Vec<String> {
 
 impl Site {
     /// Version 1.0.0 is installed, and node `a` started once.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         put(&dir.path().join("exuvia"), &bytes("1.0.0"));
         let site = Self { install: open(&dir.path().join("exuvia")).unwrap(), dir };
@@ -70,37 +70,37 @@ impl Site {
         site
     }
 
-    fn committed(&self) -> PathBuf {
+    pub(super) fn committed(&self) -> PathBuf {
         self.dir.path().join("exuvia")
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(super) fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(".exuvia").join(below)
     }
 
-    fn json(&self, below: &str) -> Value {
+    pub(super) fn json(&self, below: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(below)).unwrap()).unwrap()
     }
 
-    fn edit(&self, below: &str, edit: impl FnOnce(&mut Value)) {
+    pub(super) fn edit(&self, below: &str, edit: impl FnOnce(&mut Value)) {
         let mut value = self.json(below);
         edit(&mut value);
         fs::write(self.path(below), value.to_string()).unwrap();
     }
 
-    fn adopt(&self, name: &str, own: &str) -> (NodeRecord, Adopted) {
+    pub(super) fn adopt(&self, name: &str, own: &str) -> (NodeRecord, Adopted) {
         self.install.adopt(&node(name), &version(own)).unwrap()
     }
 
     /// As a verified release lies among the versions.
-    fn stage(&self, version: &str) -> Installed {
+    pub(super) fn stage(&self, version: &str) -> Installed {
         let installed = installed(version);
         let folder = self.install.make_version_dir(&installed).unwrap();
         put(&folder.path().join("exuvia"), &bytes(version));
         installed
     }
 
-    fn lease(&self, name: &str, candidate: &Installed, span: Duration) -> Option<LeaseEpoch> {
+    pub(super) fn lease(&self, name: &str, candidate: &Installed, span: Duration) -> Option<LeaseEpoch> {
         match self.install.acquire_lease(&node(name), candidate, span, 1).unwrap() {
             LeaseOutcome::Mine { epoch, .. } => Some(epoch),
             LeaseOutcome::Held { .. } => None,
@@ -108,14 +108,19 @@ impl Site {
     }
 
     #[track_caller]
-    fn assert_committed(&self, version: &str) {
+    pub(super) fn assert_committed(&self, version: &str) {
         assert_eq!(fs::read(self.committed()).unwrap(), bytes(version));
         assert_eq!(self.install.committed().unwrap().unwrap(), installed(version));
         assert_eq!(names(self.dir.path()), [".exuvia", "exuvia"], "nothing is left beside it");
     }
+
+    #[track_caller]
+    pub(super) fn assert_committed_file(&self, version: &str) {
+        assert_eq!(fs::read(self.committed()).unwrap(), bytes(version));
+    }
 }
 
-fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
+pub(super) fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
     Trial {
         id: "1-ab".to_owned(),
         candidate: candidate.clone(),
@@ -157,7 +162,7 @@ fn an_operators_replacement_is_adopted_by_each_node_once_and_keeps_its_past() {
     site.assert_committed("2.0.0");
 }
 
-fn verdict(version: &str, kind: VerdictKind) -> Verdict {
+pub(super) fn verdict(version: &str, kind: VerdictKind) -> Verdict {
     Verdict {
         trial: "1-ab".to_owned(),
         candidate: installed(version),

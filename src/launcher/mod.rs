@@ -26,6 +26,6 @@ mod verdict;
 mod worker;
 
 pub use handoff::Baton;
-pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
+pub use protocol::{Dialect, GiveUp, Hello, Listener, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

@@ -7,8 +7,43 @@ use serde::{Deserialize, Serialize};
 use crate::install::{Installed, Purpose, Verdict};
 use crate::types::{Health, NodeName, Overlap, Version};
 
-/// The version of this protocol. It grows only when an older peer could misread a message.
-pub const PROTOCOL: u32 = 1;
+/// The versions of this protocol, and of the message that a launcher leaves for the next one, that a program
+/// understands. New messages and new fields alone make no new version: who does not know them passes them over.
+/// A change that an older peer would misread makes one; what still understands older peers says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// The version that it speaks.
+    pub newest: u32,
+    /// The oldest one that it still understands.
+    pub oldest: u32,
+}
+
+impl Dialect {
+    /// What this program understands.
+    pub const OURS: Self = Self { newest: 1, oldest: 1 };
+
+    /// What a peer says of itself; one that names no oldest version understands its own alone.
+    #[must_use]
+    pub fn of_peer(newest: u32, oldest: Option<u32>) -> Self {
+        Self { newest, oldest: oldest.unwrap_or(newest).min(newest) }
+    }
+
+    /// Whether there is a version that both understand: the newest one of the older peer.
+    #[must_use]
+    pub fn understands(self, peer: Self) -> bool {
+        let common = self.newest.min(peer.newest);
+        self.oldest <= common && peer.oldest <= common
+    }
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.newest - self.oldest {
+            0 => write!(f, "{}", self.newest),
+            _ => write!(f, "{} to {}", self.oldest, self.newest),
+        }
+    }
+}
 
 /// From a worker to its launcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,8 +134,11 @@ pub enum ToWorker {
 /// What a worker must know to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The launcher's [`PROTOCOL`].
+    /// The newest version of the protocol that the launcher speaks; see [`Dialect`].
     pub protocol: u32,
+    /// The oldest one that it understands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_protocol: Option<u32>,
     /// The node.
     pub node: NodeName,
     /// The version that the launcher itself is.
@@ -131,6 +169,14 @@ pub struct Reloads {
     pub refused: u64,
     /// No worker became ready with it: the old worker stayed.
     pub failed: u64,
+}
+
+impl Hello {
+    /// What the launcher understands.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        Dialect::of_peer(self.protocol, self.oldest_protocol)
+    }
 }
 
 /// A listening socket that the launcher owns.
@@ -337,6 +383,65 @@ mod tests {
         for replaced in [true, false] {
             let drain = ToWorker::Drain { replaced };
             assert_eq!(ToWorker::decode(&drain.encode()), [drain]);
+        }
+    }
+
+    #[test]
+    fn peers_understand_each_other_when_the_older_ones_newest_version_is_known_to_both() {
+        let dialect = |oldest, newest| Dialect { newest, oldest };
+        for (a, b, understood) in [
+            (dialect(1, 1), dialect(1, 1), true),
+            (dialect(1, 1), dialect(1, 3), true),
+            (dialect(1, 1), dialect(2, 3), false),
+            (dialect(2, 2), dialect(1, 3), true),
+            (dialect(2, 4), dialect(1, 1), false),
+        ] {
+            assert_eq!((a.understands(b), b.understands(a)), (understood, understood), "{a} and {b}");
+        }
+        assert_eq!(Dialect::of_peer(3, None), dialect(3, 3));
+        assert_eq!(Dialect::of_peer(3, Some(9)), dialect(3, 3), "nonsense is narrowed");
+    }
+
+    /// What version 1 says, as it was said: every later program that understands version 1 must read it.
+    #[test]
+    fn messages_of_version_1_are_understood_for_as_long_as_that_version_is() {
+        let digest = "ab".repeat(32);
+        let installed = format!(r#"{{"version":"1.0.0","digest":"{digest}"}}"#);
+        let to_launcher = [
+            "READY=1".to_owned(),
+            "WATCHDOG=1".to_owned(),
+            "STATUS=serves".to_owned(),
+            "STOPPING=1".to_owned(),
+            format!(r#"X_TRY={{"id":"1-a","candidate":{installed},"purpose":"upgrade"}}"#),
+            r#"X_GIVE_UP={"id":"1-a","reason":"gone"}"#.to_owned(),
+        ];
+        for line in to_launcher {
+            // Also with what a newer program may add.
+            let more = line.replace("}}", r#"},"added":{"later":[1]}}"#) + "\nX_LATER=1";
+            assert_eq!(ToLauncher::decode(line.as_bytes()).len(), 1, "{line}");
+            assert_eq!(ToLauncher::decode(more.as_bytes()), ToLauncher::decode(line.as_bytes()), "{more}");
+        }
+        let verdict = format!(
+            r#"{{"trial":"1-a","candidate":{installed},"from":{installed},"purpose":"rollback","kind":"bad",
+                "reason":"exited","detail":"","since":"2026-01-01T00:00:00Z","at":"2026-01-01T00:00:00Z","output":""}}"#
+        )
+        .replace('\n', "");
+        let to_worker = [
+            format!(
+                r#"X_HELLO={{"protocol":1,"node":"a","launcher":"1.0.0","running":{installed},"committed":"/opt/exuvia","on_trial":true,"listeners":["http","control"]}}"#
+            ),
+            "X_ACTIVATE=1".to_owned(),
+            "X_DRAIN=1".to_owned(),
+            r#"X_TRY_REPLY={"accepted":{"id":"1-a"}}"#.to_owned(),
+            r#"X_TRY_REPLY={"wait":{"id":"1-a","by":"b","seconds":3}}"#.to_owned(),
+            r#"X_TRY_REPLY={"busy":{"id":"1-a"}}"#.to_owned(),
+            r#"X_TRY_REPLY={"refused":{"id":"1-a","reason":"no"}}"#.to_owned(),
+            format!("X_VERDICT={verdict}"),
+            "X_LAUNCHER=1.1.0".to_owned(),
+        ];
+        assert_eq!(Dialect::OURS.oldest, 1, "what is tested here is not understood any more");
+        for line in to_worker {
+            assert_eq!(ToWorker::decode(line.as_bytes()).len(), 1, "{line}");
         }
     }
 

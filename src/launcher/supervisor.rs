@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use super::bedside::Bedside;
 use super::handoff::Baton;
-use super::protocol::{Hello, PROTOCOL, Reloads, ToLauncher, ToWorker};
+use super::protocol::{Dialect, Hello, Reloads, ToLauncher, ToWorker};
 use super::reload::{Before, Successor};
 use super::setup::{LauncherError, Setup};
 use super::sockets::Sockets;
 use super::trial::Next;
 use super::worker::{Worker, node_mark};
 use crate::config::hand_files;
-use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
+use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress, Tended};
 use crate::sys::{
     Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, given_sockets, kill_strays,
     notify_service_manager, reap, wait_readable,
@@ -48,6 +48,8 @@ pub(super) struct Supervisor {
     /// What happened is not on disk yet, and when that is tried again.
     unsaved: Option<Moment>,
     stopping: bool,
+    /// Started by the service manager, and no worker has been ready since.
+    cold: bool,
 }
 
 /// When to start the running version again, after it ended by itself.
@@ -103,10 +105,12 @@ impl Supervisor {
         if let Some(reason) = install.why_detached() {
             tracing::warn!(event = "upgrades_unsupported", reason, "the node runs, and only tells of releases");
         }
+        heed_rescue(&install, &own);
         let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
         report(&record, &adopted);
         let sockets = Sockets::open(&setup, given)?;
         let mut supervisor = Self::new(setup, install, record, own, lock, sockets, signals);
+        supervisor.cold = true;
         supervisor.recover_trial();
         supervisor.start_running();
         Ok(supervisor)
@@ -167,6 +171,7 @@ impl Supervisor {
             bedside: Bedside::default(),
             unsaved: None,
             stopping: false,
+            cold: false,
         }
     }
 
@@ -309,6 +314,7 @@ impl Supervisor {
                     notify_service_manager("READY=1");
                 }
                 self.new_configuration_proved();
+                self.came_up();
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
@@ -319,6 +325,21 @@ impl Supervisor {
                 }
             }
             ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
+        }
+    }
+
+    /// A worker is ready: if that is the first one since the service manager's start, then what is committed
+    /// has shown that it comes up by itself.
+    fn came_up(&mut self) {
+        let Some(worker) = self.active.as_ref().filter(|_| std::mem::take(&mut self.cold)) else { return };
+        if self.install.why_detached().is_some() {
+            return;
+        }
+        let invocation = std::env::var("INVOCATION_ID").ok();
+        match self.install.prove_start(&self.setup.node, &self.own, &worker.runs, invocation.as_deref()) {
+            Ok(true) => tracing::info!(event = "rescue_renewed", version = %worker.runs.version),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
         }
     }
 
@@ -394,7 +415,8 @@ impl Supervisor {
             )
             .ok();
         let hello = Hello {
-            protocol: PROTOCOL,
+            protocol: Dialect::OURS.newest,
+            oldest_protocol: Some(Dialect::OURS.oldest),
             node: self.setup.node.clone(),
             launcher: self.setup.version.clone(),
             running: runs.clone(),
@@ -538,6 +560,26 @@ impl Supervisor {
 /// This very program, whatever its path names by now.
 fn own_binary() -> Result<Binary, InstallError> {
     Binary::running()
+}
+
+/// Before anything is adopted: what the rescue began is finished, and the rescue itself is looked after.
+/// Nothing of it stops a node.
+fn heed_rescue(install: &Install, own: &Binary) {
+    if install.why_detached().is_some() {
+        return;
+    }
+    match install.finish_put_back(own) {
+        Ok(Some(put_back)) => {
+            tracing::error!(event = "rescue_put_back", failed = %put_back.failed, restored = %put_back.restored);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
+    }
+    match install.tend_rescue(own) {
+        Ok(Tended::Fine) => {}
+        Ok(Tended::Repaired(damage)) => tracing::warn!(event = "rescue_repaired", %damage),
+        Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
+    }
 }
 
 fn report(record: &NodeRecord, adopted: &Adopted) {

@@ -296,6 +296,10 @@ impl Supervisor {
             Ok(binary) => binary,
             Err(error) => return self.fail(&Failure::inconclusive("version-unusable", error.to_string())),
         };
+        // By this launcher, which is known to be good: the next one is not asked to guard against itself.
+        if let Err(error) = install.arm_rescue(&trial.candidate) {
+            return self.fail(&Failure::inconclusive("rescue", error.to_string()));
+        }
         tracing::info!(event = "launcher_hands_over", version = %trial.candidate.version);
         let error = self.pass_baton(&binary);
         self.fail(&Failure::bad("handoff", format!("its launcher cannot be executed: {error}")));

@@ -97,12 +97,10 @@ fn proven_by_sibling(supervisor: &Supervisor, trial: &Trial) -> bool {
     let believed = supervisor.setup.trial.sibling_verdict;
     let now = Timestamp::now();
     supervisor.install.nodes().unwrap_or_default().iter().any(|(node, record)| {
+        // The last word counts: a version that was committed may have failed at its next start.
+        let last = record.verdicts.iter().rev().find(|verdict| verdict.candidate == trial.candidate);
         *node != supervisor.setup.node
-            && record.verdicts.iter().any(|verdict| {
-                verdict.kind == VerdictKind::Good
-                    && verdict.candidate == trial.candidate
-                    && verdict.is_recent(now, believed)
-            })
+            && last.is_some_and(|verdict| verdict.kind == VerdictKind::Good && verdict.is_recent(now, believed))
     })
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::protocol::{Hello, Reported, ToLauncher, ToWorker};
 use crate::install::{Binary, Installed};
 use crate::sys::{
-    Channel, ChildPid, Exit, Moment, OutputPipe, Piece, PrivateDir, Program, SysError, can_write_now, kill_marked,
+    Channel, ChildPid, Exit, Moment, OutputPipe, Piece, PrivateDir, Program, SysError, can_write_now, expendable,
+    kill_marked,
 };
 use crate::types::Overlap;
 
@@ -85,7 +86,7 @@ impl Worker {
             env: &[(MARKER, OsString::from(&id)), (NODE, OsString::from(node))],
             hidden_env: HIDDEN,
         };
-        let pid = program.spawn(theirs.into_fd(), &their_output)?;
+        let pid = expendable(|| program.spawn(theirs.into_fd(), &their_output))?;
         Ok(Self {
             pid,
             runs: hello.running.clone(),

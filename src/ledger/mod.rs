@@ -1,4 +1,5 @@
-//! What one node remembers: its id, what it first saw when, its vetoes, and everything it tried.
+//! What one node remembers: its id, what it first saw when, its vetoes, the keys that it does not believe
+//! any more, and everything it tried.
 //!
 //! Guarantees, against accidents (the folder is private; who can write there is the node itself):
 //! - never rolled back: no snapshot covers it, and its schema only grows, so that an older version
@@ -9,6 +10,7 @@
 //!   protects against a bad release a second time;
 //! - several processes may use it at once: workers that follow each other, and command lines.
 
+mod distrust;
 mod error;
 mod first_seen;
 mod history;
@@ -22,6 +24,7 @@ mod veto;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use distrust::DistrustedKey;
 pub use error::{Corruption, LedgerError};
 pub use history::{Attempt, AttemptId, AttemptKind, Ending, Event, NewAttempt, OUTPUT_LIMIT, Outcome};
 pub use open::SetAside;

@@ -10,7 +10,7 @@ use super::error::{Corruption, LedgerError};
 use super::{Ledger, schema};
 use crate::sys::{Dir, Lock, PrivateDir, Refusal, SysError};
 
-const FILE: &str = "ledger.db";
+const FILE: &str = Ledger::FILE;
 const LOCK: &str = "ledger.lock";
 /// What SQLite keeps beside the file: recent changes, and an index of them.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -26,6 +26,9 @@ pub struct SetAside {
 }
 
 impl Ledger {
+    /// Its name in the node's folder.
+    pub const FILE: &str = "ledger.db";
+
     /// Opens the ledger of the node whose data folder this is, making it where there is none.
     /// A damaged one is set aside first.
     ///

@@ -7,7 +7,8 @@ const APPLICATION_ID: i32 = 0x4558_5556;
 
 /// Step n brings a ledger from schema n to n + 1. Steps only add, and what they add has a default:
 /// an older version works on a newer schema. A step that was released is never edited.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -46,9 +47,17 @@ const STEPS: [&str; 1] = ["
         detail  TEXT NOT NULL
     ) STRICT;
     CREATE INDEX event_of_attempt ON event (attempt);
-"];
+",
+    "
+    CREATE TABLE distrusted_key (
+        key          TEXT PRIMARY KEY,
+        withdrawn_by TEXT NOT NULL,
+        since_ms     INTEGER NOT NULL
+    ) STRICT;
+",
+];
 
-const TABLES: [&str; 5] = ["meta", "first_seen", "veto", "attempt", "event"];
+const TABLES: [&str; 6] = ["meta", "first_seen", "veto", "attempt", "event", "distrusted_key"];
 
 /// Checks, without changing anything, that the database is ours or empty.
 pub(super) fn recognise(connection: &Connection) -> Result<(), LedgerError> {

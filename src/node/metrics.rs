@@ -56,6 +56,23 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());
     }
 
+    if engine.install.why_detached().is_none() {
+        let rescue = engine.install.rescue_state();
+        page.family("exuvia_rescue_state", "gauge", "1 for what the rescue binary does now, 0 for the rest.");
+        for (name, now) in [
+            ("none", rescue.binary.is_none()),
+            ("ready", rescue.binary.is_some() && rescue.guards_against.is_none()),
+            ("guards", rescue.guards_against.is_some()),
+        ] {
+            page.sample("exuvia_rescue_state", &[("state", name)], u8::from(now));
+        }
+        if let Some(last) = rescue.last {
+            let help = "When the rescue last put a version back.";
+            page.family("exuvia_rescue_last_timestamp_seconds", "gauge", help);
+            page.sample("exuvia_rescue_last_timestamp_seconds", &[], last.at.as_second());
+        }
+    }
+
     let counted = state.counters.all();
     let mut family = |name: &str, label: &str, help: &str, always: bool| {
         page.family(name, "counter", help);

@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
 use crate::cache::{Cache, Listed};
-use crate::install::{Installed, Policy, Trial, Vitals};
+use crate::install::{Installed, Policy, RescueState, Trial, Vitals};
+use crate::ledger::DistrustedKey;
 use crate::rollout::Veto;
 use crate::sys::{own_descriptors, resident_memory};
 use crate::types::{NodeName, Product, Target, Version};
@@ -24,6 +25,9 @@ pub struct Status {
     pub previous: Option<Installed>,
     /// What the service manager would start; shared by the nodes of this install.
     pub committed: Option<Installed>,
+    /// What takes the committed version's place when that does not come up from a cold start.
+    #[serde(default)]
+    pub rescue: Option<RescueState>,
     /// The version of the launcher.
     pub launcher: Version,
     /// The target of this build.
@@ -47,6 +51,12 @@ pub struct Status {
     pub source_problem: Option<String>,
     /// What a release must bring to be believed.
     pub trust: String,
+    /// The keys that newer versions withdrew: not believed here, whatever version runs.
+    #[serde(default)]
+    pub distrusted_keys: Vec<DistrustedKey>,
+    /// Every key that this build pins was withdrawn; they are believed all the same, or it could never upgrade.
+    #[serde(default)]
+    pub distrust_not_applied: bool,
     /// Whether this install can upgrade itself.
     pub can_upgrade: bool,
     /// The last look at the source.
@@ -115,6 +125,7 @@ impl Status {
             running: engine.running.clone(),
             previous,
             committed: engine.install.committed().ok().flatten(),
+            rescue: engine.install.why_detached().is_none().then(|| engine.install.rescue_state()),
             launcher: state.launcher(),
             target: engine.target.clone(),
             activity: state.activity(),
@@ -125,6 +136,8 @@ impl Status {
             source: source.ok().and_then(|source| source.as_ref().map(ToString::to_string)),
             source_problem: source.err().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
+            distrusted_keys: engine.ledger.distrusted_keys().unwrap_or_default(),
+            distrust_not_applied: engine.trust.locked_out,
             can_upgrade: engine.install.why_detached().is_none(),
             last_check: checks.last,
             next_check: checks.next,

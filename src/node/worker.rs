@@ -24,12 +24,12 @@ use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
 use crate::fetch::ReleaseSource;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
-use crate::launcher::{GiveUp, Listener, ToLauncher};
+use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
 use crate::sys::{Loose, PrivateDir, SysError};
-use crate::types::Target;
+use crate::types::{Target, Version};
 use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, LastOffer, Observer, Step, UpgradeError, Wait, Work, close_orphans,
+    CacheAnswer, Done, Engine, Found, LastOffer, Observer, Step, Trust, UpgradeError, Wait, Work, close_orphans,
     import_verdicts, settle_pin,
 };
 
@@ -39,6 +39,19 @@ pub enum WorkerError {
     /// It was not started by a launcher.
     #[error("a worker is started by its launcher, never by hand ({0}); use `run`")]
     Launcher(std::io::Error),
+    /// Its launcher is too old or too new for it.
+    #[error(
+        "this worker speaks launcher protocol {ours}, and its launcher, version {version}, speaks {launcher}: they do \
+         not understand each other, so it does not start. Go by a version in between"
+    )]
+    Protocol {
+        /// What this worker understands.
+        ours: Dialect,
+        /// What its launcher understands.
+        launcher: Dialect,
+        /// The version of the launcher.
+        version: Version,
+    },
     /// The build itself is not whole.
     #[error(transparent)]
     App(#[from] AppError),
@@ -62,6 +75,10 @@ pub enum WorkerError {
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
 pub fn run(app: &App, start: Start, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
+    let launcher = start.hello.dialect();
+    if !Dialect::OURS.understands(launcher) {
+        return Err(WorkerError::Protocol { ours: Dialect::OURS, launcher, version: start.hello.launcher });
+    }
     // Staged bytes and private copies are nobody else's business, also not a debugger's.
     crate::sys::forbid_dumping()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -100,7 +117,7 @@ pub fn engine(
     Ok(Engine {
         product,
         target: Target::of_this_build(),
-        keyring: app.keyring()?,
+        trust: trust(app, &ledger)?,
         node: settings.node.clone(),
         running,
         install,
@@ -112,6 +129,19 @@ pub fn engine(
         options,
         files: None,
     })
+}
+
+/// The keys of this build, without those that a newer version withdrew on this node.
+fn trust(app: &App, ledger: &Ledger) -> Result<Trust, WorkerError> {
+    let trust = Trust::of(&app.keyring()?, ledger)?;
+    if trust.locked_out {
+        tracing::error!(
+            event = "distrust_not_applied",
+            keys = trust.pinned.len(),
+            "every key that this build pins was withdrawn by a newer version; they are believed, or it could never upgrade"
+        );
+    }
+    Ok(trust)
 }
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
@@ -133,6 +163,8 @@ pub(super) struct Worker {
     /// A request that waits for the work under way.
     pub(super) queued: Option<Asked>,
     next: Instant,
+    /// When this version has settled, if nothing happens to it until then.
+    settles: Option<Instant>,
     /// The history lacks something that the record tells: there was no room for it.
     behind: bool,
 }
@@ -183,6 +215,7 @@ impl Worker {
             asked: None,
             queued: None,
             next: Instant::now(),
+            settles: None,
             behind: false,
         };
 
@@ -239,6 +272,7 @@ impl Worker {
                 _ = terminate.recv() => break false,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
+                () = reached(worker.settles) => worker.settle_keys(),
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
@@ -276,6 +310,7 @@ impl Worker {
             return;
         }
         let record = self.catch_up().await;
+        self.begin_to_settle();
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));
@@ -327,7 +362,35 @@ impl Worker {
         if verdict.kind == crate::install::VerdictKind::Good {
             self.tidy_cache();
         }
+        self.begin_to_settle();
         self.next = self.next_look();
+    }
+
+    /// A committed version is believed about keys only after one more probation: one that drops keys and is
+    /// rolled back, by its trial or by the rescue, has withdrawn nothing.
+    fn begin_to_settle(&mut self) {
+        let committed = self.engine.install.committed().ok().flatten();
+        let settled = committed.as_ref() == Some(&self.engine.running);
+        self.settles = settled.then(|| Instant::now() + self.engine.settings.trial.probation);
+    }
+
+    fn settle_keys(&mut self) {
+        self.settles = None;
+        let engine = self.engine.clone();
+        tokio::task::spawn_blocking(move || {
+            let version = &engine.running.version;
+            if engine.install.committed().ok().flatten().as_ref() != Some(&engine.running) {
+                return;
+            }
+            match engine.ledger.settle_keys(version, &engine.trust.pinned, Timestamp::now()) {
+                Ok(withdrawn) => {
+                    for key in withdrawn {
+                        tracing::warn!(event = "key_distrusted", %key, %version, "it pins this key no more");
+                    }
+                }
+                Err(error) => tracing::error!(event = "history_not_written", %error),
+            }
+        });
     }
 
     /// Makes room in the shared cache, beside the work: after an upgrade something new lies there.
@@ -477,6 +540,14 @@ fn split(listeners: Vec<(Listener, OwnedFd)>) -> (VecDeque<TcpListener>, Vec<(Li
 async fn finished(running: &mut Option<JoinHandle<Result<Done, UpgradeError>>>) -> Result<Done, UpgradeError> {
     match running {
         Some(task) => task.await.unwrap_or_else(|error| Err(UpgradeError::CutShort(error))),
+        None => std::future::pending().await,
+    }
+}
+
+/// That moment; never, where there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -203,6 +203,15 @@ impl Dir {
             .map_err(|errno| SysError::io("link to", self.shown(new_name), errno))
     }
 
+    /// Gives the very file behind the handle another name here (hard link), whatever its old names lead to
+    /// by now. Fails where the name exists, and where the file has lost its last name.
+    pub fn link_handle(&self, file: &fs::File, new_name: &str) -> Result<(), SysError> {
+        use std::os::fd::AsRawFd;
+        let (link, new) = (format!("/proc/self/fd/{}", file.as_raw_fd()), self.plain(new_name)?);
+        rustix::fs::linkat(rustix::fs::CWD, link, self.fd.as_fd(), new, AtFlags::SYMLINK_FOLLOW)
+            .map_err(|errno| SysError::io("link to", self.shown(new_name), errno))
+    }
+
     /// Sets the permission bits of what has that name, a socket for instance. For folders of ours
     /// alone: somebody else could exchange the name in between.
     pub fn set_mode(&self, name: &str, mode: u32) -> Result<(), SysError> {
@@ -382,6 +391,15 @@ impl Deref for PrivateDir {
 
     fn deref(&self) -> &Dir {
         &self.0
+    }
+}
+
+/// Whether two handles lead to the same file.
+#[must_use]
+pub fn same_file(a: &fs::File, b: &fs::File) -> bool {
+    match (rustix::fs::fstat(a), rustix::fs::fstat(b)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
     }
 }
 

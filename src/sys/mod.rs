@@ -19,6 +19,7 @@ mod command;
 mod config_file;
 mod dir;
 mod error;
+mod expendable;
 mod from_start;
 mod handed;
 mod listen;
@@ -30,6 +31,7 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod unit_files;
 mod vitals;
 
 pub use activation::{GivenSocket, given_sockets};
@@ -37,8 +39,9 @@ pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
 pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
-pub use dir::{Dir, Loose, PrivateDir};
+pub use dir::{Dir, Loose, PrivateDir, same_file};
 pub use error::{Refusal, SysError};
+pub use expendable::expendable;
 pub use from_start::FromStart;
 pub use handed::{hand, take_handed};
 pub use listen::listen;
@@ -53,4 +56,5 @@ pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, blames_host, end_myself_after, forbid_dumping,
     kill_marked, kill_strays, own_program, reap, run_bounded,
 };
+pub use unit_files::UnitFiles;
 pub use vitals::{own_descriptors, resident_memory};

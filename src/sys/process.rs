@@ -170,7 +170,7 @@ pub fn run_bounded(program: &Program<'_>, stdin: Option<OwnedFd>, patience: Dura
         group.kill_group();
     }
     for (name, value) in program.env {
-        let _ = kill_marked(&format!("{name}={}", value.to_string_lossy()), &[]);
+        let _ = kill_strays(&format!("{name}={}", value.to_string_lossy()));
     }
     child.wait()?;
     let kept = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
@@ -284,7 +284,7 @@ pub fn forbid_dumping() -> io::Result<()> {
 /// Kills every process whose environment says that it descends from the process marked `marker`
 /// (`NAME=value`): also those that left its process group and session. Returns how many.
 ///
-/// A process that may not be looked into hides its environment. One of those is taken for marked
+/// One that may not be looked into, or that has cleared its environment, bears no mark. It is taken for marked
 /// when it is an orphan that this process inherited (see [`become_subreaper`]): a child, and none of
 /// `children`, whom this process started itself.
 #[must_use]
@@ -292,23 +292,26 @@ pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
     kill_where(marker, |pid| is_child(pid) && !children.iter().any(|child| child.as_raw() == pid))
 }
 
-/// As [`kill_marked`], for a process that has started none of them: one that hides its environment
-/// is left alone.
+/// As [`kill_marked`], for a process that has started none of them: one without a mark is left alone.
 #[must_use]
 pub fn kill_strays(marker: &str) -> usize {
     kill_where(marker, |_| false)
 }
 
-fn kill_where(marker: &str, hidden_is_meant: impl Fn(i32) -> bool) -> usize {
+fn kill_where(marker: &str, unmarked_is_meant: impl Fn(i32) -> bool) -> usize {
     let mut killed = HashSet::new();
+    let name = &marker[..=marker.find('=').unwrap_or(marker.len() - 1)];
     // A process may fork while we look: look until a round finds nothing new, at most a few rounds.
     for _ in 0..8 {
         let before = killed.len();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let bears_it = match fs::read(entry.path().join("environ")) {
-                Ok(environ) => environ.split(|&byte| byte == 0).any(|variable| variable == marker.as_bytes()),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => hidden_is_meant(pid),
+                Ok(environ) => {
+                    let mark = environ.split(|&byte| byte == 0).find(|variable| variable.starts_with(name.as_bytes()));
+                    mark.map_or_else(|| unmarked_is_meant(pid), |mark| mark == marker.as_bytes())
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unmarked_is_meant(pid),
                 Err(_) => false,
             };
             let own = u32::try_from(pid) == Ok(std::process::id());

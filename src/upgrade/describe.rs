@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::launcher::Dialect;
 use crate::types::{Overlap, Product, ReleaseId, Target, Version};
 
 /// What a program says about itself (`self-describe --json`).
@@ -11,14 +12,23 @@ pub struct SelfDescription {
     pub version: Version,
     /// What it was built for.
     pub target: Target,
-    /// The launcher protocol that it speaks.
+    /// The newest launcher protocol that it speaks; see [`Dialect`].
     pub protocol: u32,
+    /// The oldest one that it understands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_protocol: Option<u32>,
     /// Whether its worker may run beside another version's.
     #[serde(default)]
     pub overlap: Overlap,
 }
 
 impl SelfDescription {
+    /// The launcher protocols that it understands.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        Dialect::of_peer(self.protocol, self.oldest_protocol)
+    }
+
     /// Whether it is what its signature says it is.
     #[must_use]
     pub fn is(&self, id: &ReleaseId) -> bool {

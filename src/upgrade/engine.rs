@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::trust::Trust;
 use crate::cache::Cache;
 use crate::config::{ConfigFile, Settings};
-use crate::crypto::{Keyring, Release};
 use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
@@ -21,8 +21,8 @@ pub struct Engine {
     pub product: Product,
     /// The exact target of this build.
     pub target: Target,
-    /// The keys that this build pins.
-    pub keyring: Keyring<Release>,
+    /// The keys that this build pins, and which of them are believed here.
+    pub trust: Trust,
     /// The node.
     pub node: NodeName,
     /// What runs.

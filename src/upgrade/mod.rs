@@ -15,6 +15,7 @@ mod probe;
 mod run;
 mod space;
 mod stage;
+mod trust;
 mod unclear;
 mod verdicts;
 
@@ -25,4 +26,5 @@ pub use facts::HostGate;
 pub use offer::LastOffer;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
+pub use trust::Trust;
 pub use verdicts::{close_orphans, import_verdicts, settle_pin};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::describe::SelfDescription;
 use crate::config::{ConfigFile, HANDED_FILES, hand_files};
 use crate::install::Binary;
+use crate::launcher::Dialect;
 use crate::sys::{Exit, Program, Ran, blames_host, run_bounded};
 use crate::types::{Overlap, ReleaseId};
 
@@ -39,6 +40,17 @@ pub enum ProbeError {
     /// It says nothing that can be read.
     #[error("asked to describe itself, it answered no description: {0}")]
     Unreadable(serde_json::Error),
+    /// The launcher that runs and this candidate would not understand each other.
+    #[error(
+        "it speaks launcher protocol {theirs}, and the version that runs speaks {ours}; go by a release in between that \
+         speaks both"
+    )]
+    Protocol {
+        /// What the running version understands.
+        ours: Dialect,
+        /// What the candidate understands.
+        theirs: Dialect,
+    },
     /// It is something else than its signature says.
     #[error("it was signed as {signed}, and says that it is {found}")]
     SomethingElse {
@@ -86,23 +98,28 @@ pub(super) fn probe(
     files: Option<&[ConfigFile]>,
     patience: Duration,
 ) -> Result<Overlap, ProbeError> {
-    let description = describe(binary, patience)?;
-    let overlap = description.overlap;
-    if !description.is(id) {
-        let SelfDescription { product, version, target, .. } = description;
-        let found = Box::new(ReleaseId { product, version, target });
-        return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
-    }
+    let overlap = describe(binary, id, patience)?;
     let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
     let handed = files.map(hand_files).transpose().map_err(|source| ProbeError::Execute { source })?;
     ask(binary, "rehearse its start", &rehearsal, handed, patience)?;
     Ok(overlap)
 }
 
-/// What a program says about itself.
-pub(super) fn describe(binary: &Binary, patience: Duration) -> Result<SelfDescription, ProbeError> {
+/// Asks the candidate who it is, and whether it and the launcher that runs understand each other. Returns
+/// whether its worker may run beside another version's.
+pub(super) fn describe(binary: &Binary, id: &ReleaseId, patience: Duration) -> Result<Overlap, ProbeError> {
     let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], None, patience)?;
-    serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)
+    let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
+    if !description.is(id) {
+        let SelfDescription { product, version, target, .. } = description;
+        let found = Box::new(ReleaseId { product, version, target });
+        return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
+    }
+    let theirs = description.dialect();
+    if !Dialect::OURS.understands(theirs) {
+        return Err(ProbeError::Protocol { ours: Dialect::OURS, theirs });
+    }
+    Ok(description.overlap)
 }
 
 fn ask(

@@ -309,11 +309,14 @@ impl Engine {
             return Ok(Done::Nothing(Found::UpToDate));
         }
         self.install.refuse_if_replaced()?;
-        let binary = self.install.open_version(&candidate)?;
-        let patience = self.settings.trial.probe;
-        // One that says nothing is for the trial to judge, and is not run beside another until then.
-        let overlap = blocking(move || Ok(describe(&binary, patience).map_or(Overlap::StopFirst, |said| said.overlap)));
-        let overlap = overlap.await?;
+        let (engine, asked) = (self.clone(), candidate.clone());
+        let overlap = blocking(move || {
+            let binary = engine.install.open_version(&asked)?;
+            let id = engine.release(&asked.version);
+            describe(&binary, &id, engine.settings.trial.probe)
+                .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
+        })
+        .await?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();

@@ -95,7 +95,7 @@ async fn look_up(
     blocking(move || {
         let Some(cache) = &engine.cache else { return Ok(None) };
         let tell = |answer| observer(Step::Cached { version: id.version.clone(), answer });
-        match cache.lookup(&id, &engine.keyring, engine.install.staging(), &engine.settings.limits) {
+        match cache.lookup(&id, &engine.trust.believed, engine.install.staging(), &engine.settings.limits) {
             Ok(Lookup::Hit(archive)) => {
                 tell(CacheAnswer::Hit);
                 tracing::info!(event = "cache_hit", release = %id);
@@ -198,7 +198,7 @@ async fn download_at(
     let (engine, id, format) = (engine.clone(), id.clone(), chosen.format);
     blocking(move || {
         let verified = UntrustedArchive::from_private_file(file, format)
-            .and_then(|archive| archive.verify(&id, &signature, &engine.keyring));
+            .and_then(|archive| archive.verify(&id, &signature, &engine.trust.believed));
         verified.map_err(|source| UpgradeError::Archive { id: Box::new(id), source })
     })
     .await

@@ -6,14 +6,18 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::pin::Pin;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
+use exuvia::sys::Channel;
 use exuvia::types::{Health, Overlap};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::{Signal, getpid, kill_process};
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
@@ -53,20 +57,97 @@ fn main() -> ExitCode {
             }
             return fail("the last line of a long complaint", 3);
         }
+        ("speaks", "self-describe") => return describe(&version, &argument),
+        ("speaks" | "hears", "worker") => interpret(&fault, &argument),
+        // Blocked for every thread that follows: nobody takes them.
+        ("stubborn", "worker") => SigSet::all().thread_block().expect("a mask"),
         ("launcher-exits", "run") if took_over => return fail("the launcher has no idea", 1),
         ("launcher-hangs", "run") if took_over => hang(),
+        ("launcher-dies", "run") if took_over => {
+            let span = Duration::from_millis(argument.parse().expect("milliseconds"));
+            beside(move || std::thread::sleep(span));
+        }
+        ("launcher-dies-committed", "run") if took_over => beside(until_committed),
+        ("cold-exits", "run") if !took_over => {
+            return fail("no start without a launcher before", argument.parse().expect("an exit code"));
+        }
+        ("cold-hangs", "run") if !took_over => hang(),
         ("leaves-a-trace", _) => std::fs::write(&argument, verb).expect("a place for the trace"),
         (_, "linger") => linger(&args),
         (_, "lingers") => hang(),
         _ => {}
     }
+    let keys = if fault == "pins" { pinned(&argument) } else { KEYS };
     FAULT.set((fault, argument)).expect("set once");
-    let code = exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), KEYS, job) });
+    let code = exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), keys, job) });
     // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
     if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
         hang();
     }
     code
+}
+
+/// The keys of which the first word names the first letters: `a`, `b`, and `s` for the stranger's.
+fn pinned(argument: &str) -> &'static [&'static str] {
+    let word = argument.split(' ').next().expect("a first word");
+    let key = |letter| match letter {
+        'a' => KEYS[0],
+        'b' => KEYS[1],
+        _ => include_str!("../keys/stranger.pem"),
+    };
+    word.chars().map(key).collect::<Vec<_>>().leak()
+}
+
+/// As a program does whose newest and oldest launcher protocol are these.
+fn describe(version: &str, dialect: &str) -> ExitCode {
+    let (newest, oldest) = dialect.split_once(' ').expect("two numbers");
+    let target = exuvia::types::Target::of_this_build();
+    println!(
+        r#"{{"product":"exuvia","version":"{version}","target":"{target}","protocol":{newest},"oldest_protocol":{oldest},"later":{{}}}}"#
+    );
+    ExitCode::SUCCESS
+}
+
+/// Stands between launcher and worker. `speaks`: the worker is newer than its launcher, and says more than that
+/// understands. `hears`: the launcher is newer than its worker, speaks that dialect, and says more.
+fn interpret(fault: &str, dialect: &str) {
+    let launcher = Arc::new(Channel::from_stdin().expect("started by a launcher"));
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    exuvia::sys::set_stdin(&theirs).expect("standard input");
+    let worker = Arc::new(ours);
+    let numbers: Vec<u32> = dialect.split(' ').map(|word| word.parse().expect("a number")).collect();
+    let (hears, speaks) = (fault == "hears", fault == "speaks");
+    let to_worker = move |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).expect("text");
+        let Some(hello) = text.strip_prefix("X_HELLO=").filter(|_| hears) else { return text };
+        let mut hello: serde_json::Value = serde_json::from_str(hello).expect("JSON");
+        hello["protocol"] = numbers[0].into();
+        hello["oldest_protocol"] = numbers[1].into();
+        hello["later"] = serde_json::json!({ "much": [1, 2] });
+        format!("X_LATER=1\nX_HELLO={hello}\nX_LATER_STILL={{}}")
+    };
+    let to_launcher = move |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).expect("text");
+        let text = match text.strip_suffix('}') {
+            Some(begun) if speaks => format!("{begun},\"later\":{{\"much\":[1,2]}}}}"),
+            _ => text,
+        };
+        if speaks { format!("X_LATER={{}}\n{text}\nMAINPID=1") } else { text }
+    };
+    let (from, to) = (launcher.clone(), worker.clone());
+    beside_signals(move || pass_on(&from, &to, to_worker));
+    beside_signals(move || pass_on(&worker, &launcher, to_launcher));
+}
+
+/// Until either end has gone; then this process goes, too: both would wait for each other.
+fn pass_on(from: &Channel, to: &Channel, translate: impl Fn(Vec<u8>) -> String) {
+    while let Ok(Some(message)) = from.recv() {
+        let fds: Vec<_> = message.fds.iter().map(AsFd::as_fd).collect();
+        if to.send(translate(message.bytes).as_bytes(), &fds).is_err() {
+            break;
+        }
+    }
+    std::process::exit(0);
 }
 
 /// What the node's job does, once the worker is up.
@@ -109,6 +190,26 @@ fn job(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobErr
                 context.ready();
                 tokio::time::sleep(span).await;
                 again("linger").status().expect("a child");
+                std::process::exit(1);
+            }
+            "leaves-a-naked-stray" => {
+                context.ready();
+                tokio::time::sleep(span).await;
+                again("linger").env_clear().status().expect("a child");
+                std::process::exit(1);
+            }
+            "eats" => {
+                context.ready();
+                tokio::time::sleep(span).await;
+                eats();
+            }
+            "stubborn" => {
+                context.ready();
+                std::future::pending::<()>().await;
+            }
+            "pins" if argument.ends_with(" dies") => {
+                context.ready();
+                tokio::time::sleep(span).await;
                 std::process::exit(1);
             }
             "will-not-leave" => {
@@ -180,12 +281,50 @@ fn flood() {
     }
 }
 
+/// Memory until somebody stops it, or until it is too much for a host without limits.
+fn eats() {
+    let mut eaten = Vec::new();
+    while eaten.len() < 256 {
+        eaten.push(vec![1_u8; 8 << 20]);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    eprintln!("nobody minds: {} MiB", eaten.len() * 8);
+    std::process::exit(1);
+}
+
 /// More blocking tasks than the runtime has threads: no timer fires any more.
 fn block_every_thread() {
     for _ in 0..16 {
         tokio::spawn(async { hang() });
     }
     hang();
+}
+
+/// Ends this process with `moment`, beside a launcher that goes about its work.
+fn beside(moment: impl FnOnce() + Send + 'static) {
+    // The launcher reads its signals from a descriptor: no other thread may take one first.
+    beside_signals(move || {
+        moment();
+        std::process::exit(1);
+    });
+}
+
+/// A thread that takes no signals.
+fn beside_signals(work: impl FnOnce() + Send + 'static) {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).expect("a mask");
+    std::thread::spawn(work);
+    before.thread_set_mask().expect("the mask that was there");
+}
+
+/// Until the committed path is this very file.
+fn until_committed() {
+    let own = std::fs::metadata("/proc/self/exe").expect("our own executable");
+    let path = std::fs::read_link("/proc/self/exe").expect("our own executable");
+    // <committed folder>/.exuvia/versions/<version>/<name>
+    let committed = path.ancestors().nth(4).expect("a version's place").join(path.file_name().expect("a name"));
+    while std::fs::metadata(&committed).map(|meta| meta.ino()).ok() != Some(own.ino()) {
+        std::thread::sleep(Duration::from_micros(50));
+    }
 }
 
 fn hang() -> ! {

@@ -179,3 +179,40 @@ fn an_install_of_somebody_else_tells_of_releases_and_never_upgrades() {
     assert!(refused.stderr.contains("cannot upgrade itself"), "{refused:#?}");
     assert!(!place.path("bin/.exuvia").exists(), "nothing is made beside another's binary");
 }
+
+/// What the service manager would start this place with.
+fn with_unit(place: &Place, text: &str) -> Output {
+    fs::create_dir_all(place.path("units")).unwrap();
+    fs::write(place.path("units/exuvia.service"), text).unwrap();
+    let mut command = place.command(&["doctor", "--json"]);
+    let output = command.env("SYSTEMD_UNIT_PATH", place.path("units")).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Output { code: output.status.code().unwrap(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+#[test]
+fn an_installed_unit_is_held_against_what_a_launcher_needs() {
+    let place = Place::new();
+    let bin = place.path("bin");
+    let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/release/systemd/exuvia.service")).unwrap();
+    let shipped = shipped.replace("/opt/exuvia/bin", bin.to_str().unwrap());
+    let found = |output: &Output, severity| {
+        checks(output, severity).into_iter().filter(|check| check.starts_with("unit")).collect::<Vec<_>>()
+    };
+    let report = with_unit(&place, &shipped).exits(0);
+    assert_eq!(found(&report, "note"), Vec::<String>::new(), "{report:#?}");
+
+    let plain = format!("[Service]\nExecStart={} run\nRestart=always\n", place.binary().display());
+    let report = with_unit(&place, &plain).exits(0);
+    let wanted = ["unit-kill-mode", "unit-oom", "unit-rescue", "unit-rescue-end", "unit-start-limit", "unit-type"];
+    assert_eq!(found(&report, "note"), wanted);
+    let another = plain.replace("/bin/exuvia", "/elsewhere/exuvia");
+    assert_eq!(found(&with_unit(&place, &another).exits(0), "note"), Vec::<String>::new(), "another install's");
+
+    // A drop-in of the administrator's.
+    fs::create_dir(place.path("units/exuvia.service.d")).unwrap();
+    fs::write(place.path("units/exuvia.service.d/own.conf"), "[Service]\nReadWritePaths=\nKillMode=process\n").unwrap();
+    let report = with_unit(&place, &shipped).exits(3);
+    assert_eq!(found(&report, "no-upgrades"), ["unit-read-only"]);
+    assert_eq!(found(&report, "note"), ["unit-kill-mode"]);
+}

@@ -10,6 +10,7 @@ mod http_server;
 mod installer;
 mod monitoring;
 mod runbook;
+mod units;
 mod workflow;
 mod yaml;
 

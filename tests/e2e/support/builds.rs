@@ -120,7 +120,7 @@ fn stamp_of_sources() -> String {
         "build.rs",
         "Cargo.toml",
         "Cargo.lock",
-        "tests/keys/release",
+        "tests/keys",
         "tests/e2e/bad_node.rs",
         "examples",
         "tests/support/load_generator.rs",

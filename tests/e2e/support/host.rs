@@ -193,10 +193,20 @@ impl Host {
             }
         };
         expect("bin", &[self.product.name, ".exuvia"]);
-        expect("bin/.exuvia", &["install.json", "policy.json", "swap.lock", "versions", "nodes", "staging"]);
+        let ours =
+            ["install.json", "policy.json", "rescue", "rescue.json", "swap.lock", "versions", "nodes", "staging"];
+        expect("bin/.exuvia", &ours);
         expect("bin/.exuvia/staging", &[]);
+        // The last version that came up from a cold start stays for as long as it is the rescue.
+        let rescue = fs::read(self.path("bin/.exuvia/rescue.json")).unwrap_or_default();
+        let rescue: serde_json::Value = serde_json::from_slice(&rescue).unwrap_or_default();
+        let rescue = rescue["binary"]["version"].as_str().map(|version| format!("{version}-")).unwrap_or_default();
+        let is_rescue = |name: &String| {
+            !rescue.is_empty() && name.starts_with(&rescue) && !versions.iter().any(|wanted| name.starts_with(wanted))
+        };
         let found: Vec<String> = names(&self.path("bin/.exuvia/versions"))
             .iter()
+            .filter(|name| !is_rescue(name))
             .map(|name| name.rsplit_once('-').map_or(name.clone(), |(version, _)| version.to_owned()))
             .collect();
         let wanted: BTreeSet<String> = versions.iter().map(|version| (*version).to_owned()).collect();

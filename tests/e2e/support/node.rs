@@ -70,7 +70,11 @@ pub fn run(command: &mut Command) -> Output {
 fn clean_env(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_uppercase();
-        if text.starts_with("EXUVIA_") || text.starts_with("NOTIFY") || text.ends_with("_PROXY") {
+        if text == "INVOCATION_ID"
+            || text.starts_with("EXUVIA_")
+            || text.starts_with("NOTIFY")
+            || text.ends_with("_PROXY")
+        {
             command.env_remove(name);
         }
     }
@@ -197,6 +201,24 @@ impl Node {
         let mut command = self.command();
         command.arg("run").stdin(Stdio::null()).stdout(self.log_file()).stderr(self.log_file());
         self.launcher = Some(spawn(&mut command));
+    }
+
+    /// What a service manager runs before each start, and after each end: the rescue, with this said about
+    /// the service. `None` where there is no rescue that can be executed.
+    pub fn rescue(&self, args: &[&str], says: &[(&str, &str)]) -> Option<Output> {
+        let mut command = Command::new(self.host.join("bin/.exuvia/rescue"));
+        command.args(["--node", &self.name, "recover", "--committed"]).arg(self.host.join("bin/exuvia")).args(args);
+        clean_env(&mut command);
+        for (name, value) in says {
+            command.env(name, value);
+        }
+        let output = command.stdin(Stdio::null()).output().ok()?;
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Some(Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        })
     }
 
     /// What [`Self::start`] starts, for those who start it themselves. Its output belongs into
