@@ -16,6 +16,9 @@ mod capabilities;
 mod commit;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod package;
 mod policy;

@@ -18,7 +18,7 @@ use crate::install::{
     Binary, CommitError, Committed, InstallError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict,
     VerdictKind,
 };
-use crate::sys::{Exit, Moment, end_myself_after};
+use crate::sys::{Exit, Moment, blames_host, end_myself_after};
 use crate::types::{NodeName, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
@@ -85,7 +85,14 @@ impl Supervisor {
                 let deadline = Moment::now().after(self.setup.trial.start);
                 match self.start_worker(&candidate, &binary, true) {
                     Ok(worker) => self.candidate = Some((worker, deadline)),
-                    Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+                    Err(error) => {
+                        let detail = format!("it cannot be executed: {error}");
+                        self.fail(&if blames_host(&error) {
+                            Failure::inconclusive("cannot-execute", detail)
+                        } else {
+                            Failure::bad("cannot-execute", detail)
+                        });
+                    }
                 }
             }
         }

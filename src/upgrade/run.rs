@@ -190,6 +190,7 @@ impl Engine {
         if let Some(reason) = self.install.why_detached() {
             return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
         }
+        self.install.refuse_if_replaced()?;
         let purpose = match plan.direction {
             Direction::Up => Purpose::Upgrade,
             Direction::Down => Purpose::Downgrade,
@@ -289,6 +290,7 @@ impl Engine {
         if candidate == self.running {
             return Ok(Done::Nothing(Found::UpToDate));
         }
+        self.install.refuse_if_replaced()?;
         self.install.open_version(&candidate)?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
