@@ -1,20 +1,24 @@
 //! What launchers, workers and probes start: `run`, `worker`, `self-describe`, `rehearse`.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
-use super::session::{committed, data, for_node, settings};
-use crate::config::Strictness;
+use super::session::{committed, configuration, data, follow_log_settings, for_node};
+use crate::config::{HANDED_FILES, Loaded, Strictness, take_files};
 use crate::console::say_json;
-use crate::launcher::{self, PROTOCOL, Setup};
-use crate::node::{self, App};
+use crate::launcher::{self, Baton, LauncherError, PROTOCOL, Setup};
+use crate::node::{self, App, Start};
+use crate::sys::SysError;
 use crate::types::Target;
 use crate::upgrade::SelfDescription;
 
 pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = for_node(app, cli)?;
+    let baton = Baton::take().map_err(LauncherError::System)?;
+    let Loaded { settings, files, .. } = for_node(app, cli, baton.as_ref().and_then(Baton::files))?;
     app.keyring()?;
     let committed = committed()?;
     doctor::warn(&committed, &settings);
@@ -25,16 +29,21 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         committed,
         data: data(&settings)?,
         listen: settings.listen,
+        job_listen: settings.job.listen.clone(),
         trial: settings.trial.clone(),
         options: cli.options(),
+        files,
+        configuration: configuration(app, cli)?,
+        apply: follow_log_settings,
     };
-    launcher::run(setup)?;
+    launcher::run(setup, baton)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn worker(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = for_node(app, cli)?;
-    node::run(app, settings, cli.options())?;
+    let start = Start::take()?;
+    let settings = for_node(app, cli, start.files())?.settings;
+    node::run(app, start, settings, cli.options())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,13 +53,22 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         version: app.version()?,
         target: Target::of_this_build(),
         protocol: PROTOCOL,
+        overlap: app.overlap,
     });
     Ok(ExitCode::SUCCESS)
 }
 
 /// Everything that a launcher's start needs, and nothing done: what fails here would fail there.
 pub(super) fn rehearse(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let settings = settings(app, cli, Strictness::Lenient)?.settings;
+    let configuration = configuration(app, cli)?;
+    let loaded = if std::env::var_os(HANDED_FILES).is_some() {
+        let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
+        let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
+        configuration.read_from(files, Strictness::Lenient)?
+    } else {
+        configuration.read(Strictness::Lenient)?
+    };
+    let settings = loaded.settings;
     app.keyring()?;
     data(&settings)?;
     Ok(ExitCode::SUCCESS)

@@ -161,6 +161,9 @@ pub enum ValueError {
     /// Not an address to listen on.
     #[error("must be an IP address with a port, or \"off\"")]
     Address,
+    /// Not a list of addresses to listen on.
+    #[error("must be a list of at most eight different IP addresses with a port")]
+    Addresses,
     /// Not an absolute path.
     #[error("must be an absolute path")]
     Path,

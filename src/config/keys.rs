@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ValueError;
-use super::settings::{CacheLimits, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+use super::settings::{CacheLimits, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
 use super::value::{self, Raw};
 use crate::types::{ByteLimit, Channel, Product};
 use jiff::tz::TimeZone;
@@ -91,6 +91,7 @@ impl Draft {
             settings: Settings {
                 node: "unset".parse().expect("a plain name"),
                 listen: None,
+                job: Job::default(),
                 cache_dir: PathBuf::new(),
                 data_dir: PathBuf::new(),
                 source: Source {
@@ -158,6 +159,14 @@ pub const KEYS: &[Key] = &[
         meaning: "Where the node answers over HTTP (health, metrics, status): an IP address with a port, or \"off\".",
         example: "\"127.0.0.1:7650\"",
         set: |draft, raw| put(&mut draft.settings.listen, value::listen(raw)),
+    },
+    Key {
+        name: "job.listen",
+        default: Fallback::Words("none"),
+        meaning: "Where the node's job listens, at most eight IP addresses with a port: their sockets stay open while \
+                  workers change. The program exuvia has no such job.",
+        example: "[\"127.0.0.1:8080\"]",
+        set: |draft, raw| put(&mut draft.settings.job.listen, value::addresses(raw)),
     },
     Key {
         name: "cache_dir",

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::ConfigError;
 use super::keys::variable_prefix;
 use crate::sys::{self, SysError};
@@ -23,7 +25,7 @@ pub struct Input {
 }
 
 /// A configuration file that was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {
     /// Where it is.
     pub path: PathBuf,

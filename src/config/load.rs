@@ -28,6 +28,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Where each key was set last; keys at their default are missing.
     pub origins: BTreeMap<&'static str, Origin>,
+    /// The files that were read.
+    pub files: Vec<ConfigFile>,
 }
 
 /// Variables with the product's prefix that are not settings: they act on a build, or name the file
@@ -55,7 +57,7 @@ pub fn load(input: &Input, strictness: Strictness) -> Result<Loaded, ConfigError
         }
     }
     let Merge { draft, warnings, origins, .. } = merge;
-    Ok(Loaded { settings: finish(draft, input)?, warnings, origins })
+    Ok(Loaded { settings: finish(draft, input)?, warnings, origins, files: input.files.clone() })
 }
 
 struct Merge {

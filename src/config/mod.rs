@@ -10,6 +10,7 @@
 //!
 //! Each key is described once, in [`KEYS`]: parsing, defaults, help and manual are made from it.
 
+mod configuration;
 mod error;
 mod keys;
 mod layers;
@@ -17,8 +18,9 @@ mod load;
 mod settings;
 mod value;
 
+pub use configuration::{Configuration, HANDED_FILES, hand_files, take_files};
 pub use error::{BadValue, ConfigError, Origin, ValueError, Warning};
 pub use keys::{Fallback, KEYS, Key, key, reference};
 pub use layers::{ConfigFile, Input};
 pub use load::{Loaded, Strictness, load};
-pub use settings::{CacheLimits, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+pub use settings::{CacheLimits, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};

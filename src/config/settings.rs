@@ -13,6 +13,8 @@ pub struct Settings {
     pub node: NodeName,
     /// `listen`: where the node answers over HTTP; `None` when it is off.
     pub listen: Option<SocketAddr>,
+    /// `job.*`
+    pub job: Job,
     /// `cache_dir`: shared by all nodes of one user.
     pub cache_dir: PathBuf,
     /// `data_dir`: this node's alone.
@@ -31,6 +33,18 @@ pub struct Settings {
     pub limits: Limits,
     /// `log.*`
     pub log: Log,
+}
+
+/// What the node's job is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Where the job listens, in the order in which it takes its listeners.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Job {
+    /// The most listeners that a launcher hands on beside its own.
+    pub const MOST_LISTENERS: u8 = 8;
 }
 
 /// Where releases come from.

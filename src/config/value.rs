@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use url::{Host, Url};
 
 use super::error::ValueError;
-use super::settings::LogFormat;
+use super::settings::{Job, LogFormat};
 use crate::types::{ByteLimit, Channel, NodeName, WeeklyWindow};
 
 /// A value as it was written.
@@ -102,6 +102,19 @@ pub(super) fn listen(raw: &Raw) -> Result<Option<SocketAddr>, ValueError> {
     match raw.text()? {
         "off" => Ok(None),
         address => address.parse().map(Some).map_err(|_| ValueError::Address),
+    }
+}
+
+pub(super) fn addresses(raw: &Raw) -> Result<Vec<SocketAddr>, ValueError> {
+    let addresses: Vec<SocketAddr> = items(raw)?
+        .into_iter()
+        .map(|item| item.parse().map_err(|_| ValueError::Addresses))
+        .collect::<Result<_, _>>()?;
+    let once = |at: usize| !addresses[..at].contains(&addresses[at]);
+    if addresses.len() <= usize::from(Job::MOST_LISTENERS) && (0..addresses.len()).all(once) {
+        Ok(addresses)
+    } else {
+        Err(ValueError::Addresses)
     }
 }
 

@@ -184,6 +184,14 @@ fn surroundings(facts: &Facts, findings: &mut Vec<Finding>) {
             ),
         );
     }
+    if facts.replaced {
+        note(
+            "replaced",
+            format!("{} is not the binary that the nodes here started from", facts.binary.display()),
+            "they run what they ran before, and upgrade to nothing, until they are started again",
+            "restart the nodes: they run what is installed, and upgrade from there".to_owned(),
+        );
+    }
     if let Some(umask) = facts.process.umask.filter(|umask| umask & 0o700 != 0) {
         note(
             "umask",
@@ -234,6 +242,7 @@ mod tests {
             binary_owner: 1000,
             binary_mode: 0o755,
             binary_length: 20 << 20,
+            replaced: false,
             capabilities: false,
             home: seen("/opt/exuvia/bin"),
             data: seen("/var/lib/exuvia/default"),
@@ -306,6 +315,7 @@ mod tests {
         assert_eq!(found(|facts| facts.data.place.device = 2), ("data", note));
         assert_eq!(found(|facts| facts.container = Some("/.dockerenv is there".into())), ("container", note));
         assert_eq!(found(|facts| facts.process.umask = Some(0o277)), ("umask", note));
+        assert_eq!(found(|facts| facts.replaced = true), ("replaced", note));
         assert_eq!(found(|facts| facts.now = Timestamp::UNIX_EPOCH), ("clock", note));
         assert_eq!(found(|facts| facts.now = "2060-01-01T00:00:00Z".parse().unwrap()), ("clock", note));
     }

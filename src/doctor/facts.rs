@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::Settings;
-use crate::install::package_manager;
+use crate::install::{Install, package_manager};
 use crate::sys::{Place, Process, SysError, container_hint, file_capabilities, file_owner, own_program};
 
 /// A folder that this node needs, as it is, or as the nearest one above it that is there.
@@ -41,6 +41,8 @@ pub struct Facts {
     pub binary_mode: u32,
     /// Its length in bytes.
     pub binary_length: u64,
+    /// Whether somebody put it there since a node last started.
+    pub replaced: bool,
     /// Whether it has file capabilities.
     pub capabilities: bool,
     /// Its folder.
@@ -78,6 +80,8 @@ impl Facts {
             binary_owner,
             binary_mode,
             binary_length,
+            // Where that cannot be seen, what stands in the way is a finding of its own.
+            replaced: Install::is_replaced(committed).unwrap_or(false),
             capabilities,
             home: Seen::of(home)?,
             data: Seen::of(&settings.data_dir)?,

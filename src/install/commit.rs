@@ -40,7 +40,7 @@ impl Install {
         if state.committed == *proven {
             return Ok(Committed::Noted);
         }
-        self.refuse_to_replace_another_than(&state.committed)?;
+        self.refuse_if_not(&state)?;
         let version_dir = self.version_dir(proven)?;
         Binary::open_expected(&version_dir, self.program(), proven.digest)?;
         // Again: an operator may have set them since the trial began.

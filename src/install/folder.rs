@@ -10,7 +10,7 @@ use super::package::package_manager;
 use super::policy::Policy;
 use super::record::{self, NodeRecord, VerdictKind};
 use crate::sys::{Dir, Lock, Loose, Moment, Place, PrivateDir, Refusal, SysError};
-use crate::types::{NodeName, Product, Version};
+use crate::types::{NodeName, Product, Sha256Digest, Version};
 
 /// The install folder, held by handle.
 #[derive(Clone, Debug)]
@@ -37,6 +37,14 @@ pub(super) struct State {
     /// The epoch at which [`Self::committed`] came there: leases count on without changing it.
     #[serde(default)]
     pub(super) since: u64,
+}
+
+impl State {
+    /// Whether a binary of that digest lies at the committed path by the nodes' own doing: also where a
+    /// commit was cut between its rename and its note.
+    fn accounts_for(&self, found: Sha256Digest) -> bool {
+        self.committed.digest == found || self.next.as_ref().is_some_and(|next| next.digest == found)
+    }
 }
 
 /// Who put the committed binary there.
@@ -269,7 +277,7 @@ impl Install {
     }
 
     /// Brings the state into agreement with the binary that lies at the committed path.
-    fn settle(&self, found: crate::types::Sha256Digest, own: &Version) -> Result<State, InstallError> {
+    fn settle(&self, found: Sha256Digest, own: &Version) -> Result<State, InstallError> {
         let recorded: Option<State> = match record::read(&self.dir, STATE) {
             Err(InstallError::Record { .. }) => None,
             outcome => outcome?,
@@ -358,13 +366,26 @@ impl Install {
     /// there: an upgrade would undo what that somebody did.
     pub fn refuse_if_replaced(&self) -> Result<(), InstallError> {
         let _lock = self.lock()?;
-        self.refuse_to_replace_another_than(&self.state()?.committed)
+        self.refuse_if_not(&self.state()?)
     }
 
-    /// As [`Self::refuse_if_replaced`], for who holds the lock.
-    pub(super) fn refuse_to_replace_another_than(&self, committed: &Installed) -> Result<(), InstallError> {
+    /// As [`Self::refuse_if_replaced`], for who holds the lock and has read the state.
+    pub(super) fn refuse_if_not(&self, state: &State) -> Result<(), InstallError> {
         let found = Binary::open(&self.home, &self.committed)?.digest();
-        if found == committed.digest { Ok(()) } else { Err(InstallError::Replaced(self.committed_path())) }
+        if state.accounts_for(found) { Ok(()) } else { Err(InstallError::Replaced(self.committed_path())) }
+    }
+
+    /// The same as a question, for whoever only looks: it makes nothing, and takes no lock. Where no node
+    /// ever started, nothing was replaced.
+    pub fn is_replaced(committed: &Path) -> Result<bool, InstallError> {
+        let (folder, name) = parts(committed)?;
+        let home = Dir::open(folder)?;
+        let dir = match home.existing_private_subdir(Self::FOLDER, Loose::RefuseWritable) {
+            Err(error) if error.is_not_found() => return Ok(false),
+            outcome => outcome?,
+        };
+        let Some(state) = record::read::<State>(&dir, STATE)? else { return Ok(false) };
+        Ok(!state.accounts_for(Binary::open(&home, name)?.digest()))
     }
 
     /// What is committed, if anything was recorded yet.

@@ -254,6 +254,18 @@ fn l5_what_an_operator_installed_meanwhile_is_not_replaced_by_a_commit() {
     site.install.refuse_if_replaced().unwrap();
 }
 
+#[test]
+fn a_commit_whose_last_note_could_not_be_written_can_be_made_again() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let epoch = site.lease("a", &candidate, SPAN).unwrap();
+    site.edit("install.json", |state| state["next"] = json!(candidate));
+    put(&site.committed(), &bytes("1.1.0"));
+    site.install.refuse_if_replaced().unwrap();
+    site.install.commit(&candidate, epoch).unwrap();
+    site.assert_committed("1.1.0");
+}
+
 fn of_commit(error: CommitError) -> InstallError {
     match error {
         CommitError::Install(error) => error,

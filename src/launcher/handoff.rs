@@ -3,15 +3,18 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Listener;
+use super::protocol::Reloads;
+use super::sockets::{SocketNote, Sockets};
 use super::worker::{Tail, Worker};
+use crate::config::{ConfigFile, hand_files, take_files};
 use crate::install::{Binary, Installed};
 use crate::sys::{Channel, ChildPid, Lock, Moment, OutputPipe, Program};
+use crate::types::Overlap;
 
 /// Set for a launcher that takes over from another one.
 pub(super) const VARIABLE: &str = "EXUVIA_INTERNAL_HANDOFF";
@@ -21,7 +24,14 @@ pub(super) const VARIABLE: &str = "EXUVIA_INTERNAL_HANDOFF";
 struct Note {
     committed: PathBuf,
     worker: Option<WorkerNote>,
-    listeners: Vec<Listener>,
+    sockets: Vec<SocketNote>,
+    #[serde(default)]
+    reloads: Reloads,
+    #[serde(default)]
+    reload_due: bool,
+    /// Whether a descriptor behind the sockets holds the configuration files.
+    #[serde(default)]
+    files: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,20 +41,28 @@ struct WorkerNote {
     marker: String,
     tail: String,
     ready: bool,
+    #[serde(default)]
+    overlap: Overlap,
     started: Moment,
     heard: Moment,
 }
 
 /// Everything that passes from one launcher to the next.
 #[derive(Debug)]
-pub(super) struct Baton {
+pub struct Baton {
     /// The path that the service manager starts.
     pub(super) committed: PathBuf,
     /// The worker that serves.
     pub(super) worker: Option<Worker>,
     /// Holds the node's folder.
     pub(super) lock: Lock,
-    pub(super) listeners: Vec<(Listener, OwnedFd)>,
+    pub(super) sockets: Sockets,
+    /// What became of reloads so far.
+    pub(super) reloads: Reloads,
+    /// A reload was asked for, and waits for the end of the trial.
+    pub(super) reload_due: bool,
+    /// The configuration files that the settings are from.
+    pub(super) files: Option<Vec<ConfigFile>>,
 }
 
 impl Baton {
@@ -52,6 +70,8 @@ impl Baton {
     pub(super) fn pass(&self, binary: &Binary, args: &[OsString]) -> io::Error {
         let attempt = || -> io::Result<io::Error> {
             let (ours, theirs) = Channel::pair()?;
+            // Without them, the next launcher reads what lies there.
+            let files = self.files.as_deref().and_then(|files| hand_files(files).ok());
             let note = Note {
                 committed: self.committed.clone(),
                 worker: self.worker.as_ref().map(|worker| WorkerNote {
@@ -60,14 +80,19 @@ impl Baton {
                     marker: worker.marker.clone(),
                     tail: worker.tail.text(),
                     ready: worker.ready,
+                    overlap: worker.overlap,
                     started: worker.started,
                     heard: worker.heard,
                 }),
-                listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
+                sockets: self.sockets.notes(),
+                reloads: self.reloads,
+                reload_due: self.reload_due,
+                files: files.is_some(),
             };
             let stdin = io::stdin();
             let mut fds: Vec<BorrowedFd<'_>> = vec![stdin.as_fd(), self.lock.as_fd()];
-            fds.extend(self.listeners.iter().map(|(_, fd)| fd.as_fd()));
+            fds.extend(self.sockets.fds());
+            fds.extend(files.as_ref().map(AsFd::as_fd));
             if let Some(worker) = &self.worker {
                 fds.push(worker.channel.as_fd());
                 fds.extend(worker.output.as_ref().map(AsFd::as_fd));
@@ -85,8 +110,14 @@ impl Baton {
         attempt().unwrap_or_else(|error| error)
     }
 
+    /// The configuration files that the launcher before ran with.
+    #[must_use]
+    pub fn files(&self) -> Option<&[ConfigFile]> {
+        self.files.as_deref()
+    }
+
     /// Takes the baton, if this process was started to take one.
-    pub(super) fn take() -> io::Result<Option<Self>> {
+    pub fn take() -> io::Result<Option<Self>> {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
@@ -97,10 +128,12 @@ impl Baton {
         let stdin = fds.next().ok_or_else(malformed)?;
         crate::sys::set_stdin(&stdin)?;
         let lock = Lock::from_fd(fds.next().ok_or_else(malformed)?);
-        let mut listeners = Vec::new();
-        for listener in note.listeners {
-            listeners.push((listener, fds.next().ok_or_else(malformed)?));
+        let mut sockets = Vec::new();
+        for socket in note.sockets {
+            sockets.push((socket, fds.next().ok_or_else(malformed)?));
         }
+        let sockets = Sockets::adopt(sockets);
+        let files = if note.files { Some(take_files(fds.next().ok_or_else(malformed)?)?) } else { None };
         let worker = match note.worker {
             None => None,
             Some(worker) => {
@@ -115,6 +148,7 @@ impl Baton {
                     marker: worker.marker,
                     tail,
                     ready: worker.ready,
+                    overlap: worker.overlap,
                     started: worker.started,
                     heard: worker.heard,
                     stopping: false,
@@ -122,6 +156,7 @@ impl Baton {
                 })
             }
         };
-        Ok(Some(Self { committed: note.committed, worker, lock, listeners }))
+        let (reloads, reload_due) = (note.reloads, note.reload_due);
+        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due, files }))
     }
 }

@@ -12,11 +12,14 @@
 
 mod handoff;
 mod protocol;
+mod reload;
 mod setup;
+mod sockets;
 mod supervisor;
 mod trial;
 mod worker;
 
-pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, ToLauncher, ToWorker, TryReply, TryRequest};
+pub use handoff::Baton;
+pub use protocol::{GiveUp, Hello, Listener, PROTOCOL, Reloads, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

@@ -1,15 +1,11 @@
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::protocol::Listener;
-use crate::config::Trial;
+use crate::config::{ConfigFile, Configuration, Settings, Trial};
 use crate::install::InstallError;
-use crate::sys::{Moment, PrivateDir, SysError};
+use crate::sys::{PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
 
 /// What a launcher must be told.
@@ -27,11 +23,19 @@ pub struct Setup {
     pub data: PrivateDir,
     /// Where to listen for HTTP; `None` for nowhere.
     pub listen: Option<SocketAddr>,
+    /// Where the job listens.
+    pub job_listen: Vec<SocketAddr>,
     /// How candidates prove themselves.
     pub trial: Trial,
     /// The options with which this program was started, without its verb: workers and the next
     /// launcher get the same.
     pub options: Vec<OsString>,
+    /// The configuration files that the settings are from: workers get the same.
+    pub files: Vec<ConfigFile>,
+    /// What the settings were made from, to be read again at a reload.
+    pub configuration: Configuration,
+    /// Called at a reload, with the settings that take effect: what is not the launcher's, such as logs.
+    pub apply: fn(&Settings),
 }
 
 /// Why a launcher did not start, or ended.
@@ -64,40 +68,10 @@ pub enum LauncherError {
     System(#[from] io::Error),
 }
 
-/// Workers of a launcher that was killed let go of the address as they end: a matter of a moment.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let deadline = Moment::now().after(Duration::from_secs(2));
-    loop {
-        match TcpListener::bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Moment::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 /// Name of the control socket in the node's folder.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
 impl Setup {
-    pub(super) fn listen(&self) -> Result<Vec<(Listener, OwnedFd)>, LauncherError> {
-        let mut listeners = Vec::new();
-        if let Some(address) = self.listen {
-            let socket = bind(address).map_err(|source| LauncherError::Listen { address, source })?;
-            socket.set_nonblocking(true)?;
-            listeners.push((Listener::Http, OwnedFd::from(socket)));
-        }
-        // The folder is 0700 and locked by us: whatever has that name is left over.
-        self.data.remove(CONTROL_SOCKET)?;
-        let control = UnixListener::bind(self.data.handle_path(CONTROL_SOCKET))
-            .map_err(|error| SysError::io("listen on", self.data.path().join(CONTROL_SOCKET), error))?;
-        self.data.set_mode(CONTROL_SOCKET, 0o600)?;
-        control.set_nonblocking(true)?;
-        listeners.push((Listener::Control, OwnedFd::from(control)));
-        Ok(listeners)
-    }
-
     pub(super) fn args(&self, verb: &str) -> Vec<OsString> {
         self.options.iter().cloned().chain([OsString::from(verb)]).collect()
     }

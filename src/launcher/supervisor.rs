@@ -1,15 +1,20 @@
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::handoff::Baton;
-use super::protocol::{Hello, Listener, PROTOCOL, ToLauncher, ToWorker};
+use super::protocol::{Hello, PROTOCOL, Reloads, ToLauncher, ToWorker};
+use super::reload::{Before, Successor};
 use super::setup::{LauncherError, Setup};
+use super::sockets::Sockets;
+use super::trial::Next;
 use super::worker::{Worker, node_mark};
+use crate::config::hand_files;
 use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress};
 use crate::sys::{
-    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, kill_strays, notify_service_manager,
-    reap, wait_readable,
+    Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, given_sockets, kill_strays,
+    notify_service_manager, reap, wait_readable,
 };
+use crate::types::Overlap;
 
 /// A node's launcher at work.
 #[derive(Debug)]
@@ -19,12 +24,21 @@ pub(super) struct Supervisor {
     pub(super) record: NodeRecord,
     pub(super) own: Binary,
     pub(super) lock: Lock,
-    pub(super) listeners: Vec<(Listener, OwnedFd)>,
+    pub(super) sockets: Sockets,
     signals: Signals,
     /// The worker that serves, outside of a trial.
     pub(super) active: Option<Worker>,
     /// The worker on trial, and when its present step ends.
     pub(super) candidate: Option<(Worker, Moment)>,
+    /// A candidate that is started once nobody is in its way.
+    pub(super) next: Option<Next>,
+    /// The worker of the same version that takes over at a reload.
+    pub(super) successor: Option<Successor>,
+    /// What comes back when the worker that was started with a new configuration never gets ready.
+    pub(super) unproven: Option<Before>,
+    pub(super) reloads: Reloads,
+    /// A reload was asked for, and waits for the end of a trial.
+    pub(super) reload_due: bool,
     /// Workers that were asked to leave, and when they are made to.
     pub(super) leaving: Vec<(Worker, Moment)>,
     pub(super) restart: Restart,
@@ -43,16 +57,19 @@ pub(super) struct Restart {
 /// A worker that was ready for so long has not failed at its start.
 const STEADY: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A worker uses all of its time to leave, and then needs a moment to end.
+const LEAVE_MARGIN: Duration = Duration::from_secs(1);
 /// Until a record that could not be written is written again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// Later than this, a launcher was not just busy.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
-/// Runs a node until it is told to stop. Call it before any thread is started.
-pub fn run(setup: Setup) -> Result<(), LauncherError> {
+/// Runs a node until it is told to stop; goes on where another launcher passed the baton. Call it
+/// before any thread is started.
+pub fn run(setup: Setup, baton: Option<Baton>) -> Result<(), LauncherError> {
     let signals = Signals::block()?;
     become_subreaper()?;
-    let mut supervisor = match Baton::take()? {
+    let mut supervisor = match baton {
         None => Supervisor::start(setup, signals)?,
         Some(baton) => Supervisor::resume(setup, signals, baton)?,
     };
@@ -61,6 +78,14 @@ pub fn run(setup: Setup) -> Result<(), LauncherError> {
 
 impl Supervisor {
     fn start(setup: Setup, signals: Signals) -> Result<Self, LauncherError> {
+        let (given, other) = given_sockets();
+        if other > 0 {
+            tracing::warn!(
+                event = "sockets_refused",
+                other,
+                "only listening TCP sockets are taken from the service manager"
+            );
+        }
         let Some(lock) = setup.data.try_lock("node.lock")? else {
             return Err(LauncherError::Running { node: setup.node, folder: setup.data.path().to_owned() });
         };
@@ -75,8 +100,8 @@ impl Supervisor {
         }
         let (record, adopted) = install.adopt(&setup.node, &setup.version)?;
         report(&record, &adopted);
-        let listeners = setup.listen()?;
-        let mut supervisor = Self::new(setup, install, record, own, lock, listeners, signals);
+        let sockets = Sockets::open(&setup, given)?;
+        let mut supervisor = Self::new(setup, install, record, own, lock, sockets, signals);
         supervisor.recover_trial();
         supervisor.start_running();
         Ok(supervisor)
@@ -89,7 +114,8 @@ impl Supervisor {
         let record = install.node(&setup.node)?.ok_or_else(missing)?;
         let own = own_binary()?;
         let handoff = setup.trial.handoff;
-        let mut supervisor = Self::new(setup, install, record, own, baton.lock, baton.listeners, signals);
+        let mut supervisor = Self::new(setup, install, record, own, baton.lock, baton.sockets, signals);
+        (supervisor.reloads, supervisor.reload_due) = (baton.reloads, baton.reload_due);
         match baton.worker {
             Some(worker) if supervisor.record.trial.is_some() => {
                 tracing::info!(event = "launcher_took_over", version = %supervisor.setup.version, worker = worker.pid.as_raw());
@@ -116,7 +142,7 @@ impl Supervisor {
         record: NodeRecord,
         own: Binary,
         lock: Lock,
-        listeners: Vec<(Listener, OwnedFd)>,
+        sockets: Sockets,
         signals: Signals,
     ) -> Self {
         Self {
@@ -125,10 +151,15 @@ impl Supervisor {
             record,
             own,
             lock,
-            listeners,
+            sockets,
             signals,
             active: None,
             candidate: None,
+            next: None,
+            successor: None,
+            unproven: None,
+            reloads: Reloads::default(),
+            reload_due: false,
             leaving: Vec::new(),
             restart: Restart::default(),
             unsaved: None,
@@ -142,7 +173,9 @@ impl Supervisor {
             let listened = Moment::now();
             self.note_exits();
             self.hear_workers();
+            self.start_next();
             self.meet_deadlines(listened);
+            self.reload_if_due();
             if self.stopping && self.active.is_none() && self.candidate.is_none() && self.leaving.is_empty() {
                 tracing::info!(event = "node_stopped");
                 return Ok(());
@@ -151,9 +184,7 @@ impl Supervisor {
             while let Some(signal) = self.signals.next()? {
                 match signal {
                     Arrived::Stop => self.stop(),
-                    Arrived::Reload => {
-                        tracing::info!(event = "reload_ignored", "restart the node to reload its configuration");
-                    }
+                    Arrived::Reload => self.reload(),
                     Arrived::Child => {}
                 }
             }
@@ -189,16 +220,23 @@ impl Supervisor {
         if let Some((_, deadline)) = &mut self.candidate {
             *deadline = deadline.after(late);
         }
+        if let Some(successor) = &mut self.successor {
+            successor.deadline = successor.deadline.after(late);
+        }
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
         let candidate = self.candidate.iter().map(|(worker, _)| worker);
-        self.active.iter().chain(candidate).chain(self.leaving.iter().map(|(worker, _)| worker))
+        let successor = self.successor.iter().map(|successor| &successor.worker);
+        let leaving = self.leaving.iter().map(|(worker, _)| worker);
+        self.active.iter().chain(candidate).chain(successor).chain(leaving)
     }
 
     fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
         let candidate = self.candidate.iter_mut().map(|(worker, _)| worker);
-        self.active.iter_mut().chain(candidate).chain(self.leaving.iter_mut().map(|(worker, _)| worker))
+        let successor = self.successor.iter_mut().map(|successor| &mut successor.worker);
+        let leaving = self.leaving.iter_mut().map(|(worker, _)| worker);
+        self.active.iter_mut().chain(candidate).chain(successor).chain(leaving)
     }
 
     /// The pids of all workers that are not reaped yet.
@@ -215,8 +253,10 @@ impl Supervisor {
             let step = Some(*deadline).filter(|deadline| *deadline > now);
             [step, worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
+        let successor = self.successor.iter().map(|successor| successor.deadline);
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
-        active.chain(candidate).chain(leaving).chain(self.restart.due).chain(self.unsaved)
+        let restart = self.restart.due.filter(|_| !self.must_wait_for_leaving());
+        active.chain(candidate).chain(successor).chain(leaving).chain(restart).chain(self.unsaved)
     }
 
     fn note_exits(&mut self) {
@@ -237,6 +277,7 @@ impl Supervisor {
         for message in self.candidate.as_mut().map(|(worker, _)| worker.hear()).unwrap_or_default() {
             self.hear_candidate(&message);
         }
+        self.hear_successor();
         for (worker, _) in &mut self.leaving {
             worker.hear();
         }
@@ -258,11 +299,12 @@ impl Supervisor {
                     tracing::info!(event = "worker_ready", version = %worker.runs.version, pid = worker.pid.as_raw());
                     notify_service_manager("READY=1");
                 }
+                self.new_configuration_proved();
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => self.try_candidate(request),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
-            ToLauncher::Watchdog | ToLauncher::Stopping => {}
+            ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
         }
     }
 
@@ -272,6 +314,9 @@ impl Supervisor {
         worker.kill(&children);
         if self.stopping {
             return;
+        }
+        if !worker.ready {
+            self.new_configuration_failed(how);
         }
         let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
         self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
@@ -287,7 +332,28 @@ impl Supervisor {
 
     /// Starts the version that this node runs. What goes wrong is tried again, more and more slowly.
     pub(super) fn start_running(&mut self) {
+        if self.must_wait_for_leaving() {
+            self.restart.due = Some(Moment::now());
+            return;
+        }
         self.restart.due = None;
+        match self.start_same_version() {
+            Ok(worker) => self.active = Some(worker),
+            Err(error) => {
+                self.restart.failures += 1;
+                self.restart.due = Some(Moment::now().after(LONGEST_PAUSE.min(Duration::from_secs(5))));
+                tracing::error!(event = "worker_not_started", %error);
+            }
+        }
+    }
+
+    /// Whether somebody who may not be there beside another worker has yet to go.
+    fn must_wait_for_leaving(&self) -> bool {
+        self.leaving.iter().any(|(worker, _)| worker.overlap == Overlap::StopFirst)
+    }
+
+    /// A worker of the version that this node runs.
+    pub(super) fn start_same_version(&self) -> Result<Worker, LauncherError> {
         let running = self.record.running.clone();
         let own =
             || own_binary().map(|own| (Installed { version: self.setup.version.clone(), digest: own.digest() }, own));
@@ -302,20 +368,16 @@ impl Supervisor {
                 }
             }
         };
-        let started = chosen
-            .map_err(LauncherError::from)
-            .and_then(|(runs, binary)| self.start_worker(&runs, &binary, false).map_err(LauncherError::from));
-        match started {
-            Ok(worker) => self.active = Some(worker),
-            Err(error) => {
-                self.restart.failures += 1;
-                self.restart.due = Some(Moment::now().after(LONGEST_PAUSE.min(Duration::from_secs(5))));
-                tracing::error!(event = "worker_not_started", %error);
-            }
-        }
+        let (runs, binary) = chosen?;
+        Ok(self.start_worker(&runs, &binary, false)?)
     }
 
     pub(super) fn start_worker(&self, runs: &Installed, binary: &Binary, on_trial: bool) -> std::io::Result<Worker> {
+        let files = hand_files(&self.setup.files)
+            .inspect_err(
+                |error| tracing::warn!(event = "configuration_not_handed", %error, "the worker reads the files itself"),
+            )
+            .ok();
         let hello = Hello {
             protocol: PROTOCOL,
             node: self.setup.node.clone(),
@@ -323,11 +385,14 @@ impl Supervisor {
             running: runs.clone(),
             committed: self.setup.committed.clone(),
             on_trial,
-            listeners: self.listeners.iter().map(|(listener, _)| *listener).collect(),
+            listeners: self.sockets.listeners(),
+            reloads: self.reloads,
+            files: files.is_some(),
         };
-        let listeners: Vec<_> = self.listeners.iter().map(|(_, fd)| fd.as_fd()).collect();
+        let mut fds: Vec<_> = self.sockets.fds().collect();
+        fds.extend(files.as_ref().map(AsFd::as_fd));
         let mark = node_mark(&self.setup.data).map_err(std::io::Error::other)?;
-        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &listeners, &mark)?;
+        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &fds, &mark)?;
         tracing::info!(event = "worker_started", version = %runs.version, pid = worker.pid.as_raw(), on_trial);
         Ok(worker)
     }
@@ -360,12 +425,28 @@ impl Supervisor {
             }
         }
         self.meet_trial_deadlines(now);
+        self.meet_successor_deadline(now);
     }
 
-    /// Asks a worker to finish and leave, and sees to it that it does.
-    pub(super) fn dismiss(&mut self, worker: Worker) {
-        worker.ask_to_leave();
-        self.leaving.push((worker, Moment::now().after(self.setup.trial.drain)));
+    /// Asks a worker to finish and leave, and sees to it that it does. `replaced`: another one serves.
+    pub(super) fn dismiss(&mut self, worker: Worker, replaced: bool) {
+        worker.tell(&ToWorker::Drain { replaced });
+        self.leaving.push((worker, Moment::now().after(self.setup.trial.drain + LEAVE_MARGIN)));
+    }
+
+    /// Waits for workers that were killed, which is a matter of a moment, and never longer than a second.
+    pub(super) fn wait_for_killed(&mut self) {
+        let deadline = Moment::now().after(Duration::from_secs(1));
+        while !self.leaving.is_empty() && Moment::now() < deadline {
+            self.note_exits();
+            self.leaving.retain(|(worker, _)| worker.exit.is_none());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Keeps a worker that was killed until it is reaped.
+    pub(super) fn await_exit(&mut self, worker: Worker) {
+        self.leaving.push((worker, Moment::now().after(Duration::from_secs(1))));
     }
 
     /// An operator, or the service manager, wants the node to stop. Never held against a release.
@@ -384,8 +465,9 @@ impl Supervisor {
         notify_service_manager("STOPPING=1");
         self.set_trial_aside();
         let candidate = self.candidate.take().map(|(worker, _)| worker);
-        for worker in self.active.take().into_iter().chain(candidate) {
-            self.dismiss(worker);
+        let successor = self.successor.take().map(|successor| successor.worker);
+        for worker in self.active.take().into_iter().chain(candidate).chain(successor) {
+            self.dismiss(worker, false);
         }
     }
 

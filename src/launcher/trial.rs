@@ -13,13 +13,14 @@ use jiff::Timestamp;
 
 use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
+use super::sockets::Sockets;
 use super::supervisor::Supervisor;
 use crate::install::{
     Binary, CommitError, Committed, InstallError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict,
     VerdictKind,
 };
 use crate::sys::{Exit, Moment, blames_host, end_myself_after};
-use crate::types::{NodeName, Version};
+use crate::types::{NodeName, Overlap, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
@@ -30,7 +31,17 @@ const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 /// The exit code by which a worker says that it could not use its files: a full disk, say.
 const STORAGE: i32 = 9;
 
+/// A candidate that was admitted to its trial.
+#[derive(Debug)]
+pub(super) struct Next {
+    candidate: Installed,
+    binary: Binary,
+    /// Whether every other worker must have left before it starts.
+    alone: bool,
+}
+
 /// How a candidate failed: a stable word, and a sentence.
+#[derive(Clone)]
 struct Failure {
     kind: VerdictKind,
     reason: &'static str,
@@ -77,23 +88,41 @@ impl Supervisor {
 
     /// A worker asks to have a staged candidate tried. It hears the answer before anything can fail.
     pub(super) fn try_candidate(&mut self, request: TryRequest) {
-        let id = request.id.clone();
+        let (id, overlap) = (request.id.clone(), request.overlap);
         match self.admit(request) {
             Err(reply) => self.answer(reply),
             Ok((candidate, binary)) => {
                 self.answer(TryReply::Accepted { id });
-                let deadline = Moment::now().after(self.setup.trial.start);
-                match self.start_worker(&candidate, &binary, true) {
-                    Ok(worker) => self.candidate = Some((worker, deadline)),
-                    Err(error) => {
-                        let detail = format!("it cannot be executed: {error}");
-                        self.fail(&if blames_host(&error) {
-                            Failure::inconclusive("cannot-execute", detail)
-                        } else {
-                            Failure::bad("cannot-execute", detail)
-                        });
-                    }
+                // Where nobody runs, nobody is in the way either.
+                let running = self.active.as_ref().map_or(overlap, |worker| worker.overlap);
+                let alone = running.with(overlap) == Overlap::StopFirst;
+                self.next = Some(Next { candidate, binary, alone });
+                if alone && let Some(old) = self.active.take() {
+                    tracing::info!(event = "worker_makes_room", version = %old.runs.version);
+                    self.dismiss(old, false);
                 }
+                self.start_next();
+            }
+        }
+    }
+
+    /// Starts the candidate that was admitted, once it may run.
+    pub(super) fn start_next(&mut self) {
+        let (nobody, stopping) = (self.leaving.is_empty(), self.is_stopping());
+        let Some(Next { candidate, binary, .. }) = self.next.take_if(|next| (!next.alone || nobody) && !stopping)
+        else {
+            return;
+        };
+        let deadline = Moment::now().after(self.setup.trial.start);
+        match self.start_worker(&candidate, &binary, true) {
+            Ok(worker) => self.candidate = Some((worker, deadline)),
+            Err(error) => {
+                let detail = format!("it cannot be executed: {error}");
+                self.fail(&if blames_host(&error) {
+                    Failure::inconclusive("cannot-execute", detail)
+                } else {
+                    Failure::bad("cannot-execute", detail)
+                });
             }
         }
     }
@@ -108,9 +137,9 @@ impl Supervisor {
 
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
-        let TryRequest { id, candidate, purpose, asked_for } = request;
+        let TryRequest { id, candidate, purpose, asked_for, .. } = request;
         let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        if self.is_stopping() || self.candidate.is_some() || under_way {
+        if self.is_stopping() || self.candidate.is_some() || self.successor.is_some() || under_way {
             return Err(TryReply::Busy { id });
         }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
@@ -191,7 +220,7 @@ impl Supervisor {
         self.restart.due = None;
         tracing::info!(event = "candidate_ready", version = %worker.runs.version, probation_s = probation.as_secs());
         if let Some(old) = self.active.take() {
-            self.dismiss(old);
+            self.dismiss(old, true);
         }
     }
 
@@ -291,13 +320,16 @@ impl Supervisor {
             committed: self.setup.committed.clone(),
             worker: self.candidate.take().map(|(worker, _)| worker),
             lock,
-            listeners: std::mem::take(&mut self.listeners),
+            sockets: std::mem::replace(&mut self.sockets, Sockets::none()),
+            reloads: self.reloads,
+            reload_due: self.reload_due,
+            files: Some(self.setup.files.clone()),
         };
         // A launcher that hangs before it can prove itself is ended, and the committed one started.
         end_myself_after(Some(self.setup.trial.handoff + HANDOFF_MARGIN));
         let error = baton.pass(binary, &self.setup.args("run"));
         end_myself_after(None);
-        self.listeners = baton.listeners;
+        self.sockets = baton.sockets;
         self.candidate = baton.worker.zip(deadline);
         error
     }
@@ -340,6 +372,13 @@ impl Supervisor {
     /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
     fn fail(&mut self, failure: &Failure) {
         let Some(trial) = self.record.trial.clone() else { return };
+        self.next = None;
+        let mut failure = failure.clone();
+        if trial.progress == Progress::Starting && self.active.is_none() && self.restart.due.is_none() {
+            let running = &self.record.running.version;
+            failure.detail =
+                format!("{}; {running} had left to make room for it, and is started again", failure.detail);
+        }
         let children = self.children();
         let output = match &mut self.candidate {
             None => String::new(),
@@ -349,7 +388,7 @@ impl Supervisor {
                 worker.tail.text()
             }
         };
-        self.record_failure(&trial, failure, output);
+        self.record_failure(&trial, &failure, output);
         self.save();
         // Siblings see the verdict before they may try.
         if let Some(epoch) = trial.lease {
@@ -365,8 +404,7 @@ impl Supervisor {
         if let Some((worker, _)) = self.candidate.take() {
             worker.kill(&children);
             if worker.exit.is_none() {
-                // Kept until it is reaped.
-                self.leaving.push((worker, Moment::now().after(Duration::from_secs(1))));
+                self.await_exit(worker);
             }
         }
         if failed.is_some()
@@ -394,6 +432,8 @@ impl Supervisor {
 
     fn return_to_committed(&mut self) {
         let Ok(Some(committed)) = self.install.committed() else { return };
+        // The next launcher knows nothing of a worker that is only to be reaped.
+        self.wait_for_killed();
         match self.install.open_version(&committed) {
             Ok(binary) => {
                 tracing::info!(event = "launcher_hands_back", version = %committed.version);
@@ -409,6 +449,7 @@ impl Supervisor {
         if self.progress().is_none_or(|progress| progress == Progress::Pending) {
             return;
         }
+        self.next = None;
         if let Some(trial) = &mut self.record.trial {
             trial.tries_left += 1;
         }

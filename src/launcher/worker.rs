@@ -9,6 +9,7 @@ use crate::install::{Binary, Installed};
 use crate::sys::{
     Channel, ChildPid, Exit, Moment, OutputPipe, Piece, PrivateDir, Program, SysError, can_write_now, kill_marked,
 };
+use crate::types::Overlap;
 
 /// A worker that this launcher started, or adopted from the launcher that it replaced.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Worker {
     pub(super) marker: String,
     pub(super) tail: Tail,
     pub(super) ready: bool,
+    /// What it says of itself, and the safe thing until then.
+    pub(super) overlap: Overlap,
     pub(super) started: Moment,
     /// When it last gave a sign of life.
     pub(super) heard: Moment,
@@ -58,12 +61,12 @@ impl Worker {
         binary: &Binary,
         args: &[OsString],
         hello: &Hello,
-        listeners: &[BorrowedFd<'_>],
+        fds: &[BorrowedFd<'_>],
         node_mark: &str,
     ) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         // Queued before the worker exists: it finds everything at its first read.
-        ours.send(&ToWorker::Hello(hello.clone()).encode(), listeners)?;
+        ours.send(&ToWorker::Hello(hello.clone()).encode(), fds)?;
         let (output, their_output) = OutputPipe::new()?;
         let mut random = [0; 12];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -86,6 +89,7 @@ impl Worker {
             marker: format!("{MARKER}={id}"),
             tail: Tail::default(),
             ready: false,
+            overlap: Overlap::default(),
             started: Moment::now(),
             heard: Moment::now(),
             stopping: false,
@@ -116,6 +120,11 @@ impl Worker {
         if !heard.is_empty() {
             self.heard = Moment::now();
         }
+        for message in &heard {
+            if let ToLauncher::Overlap(overlap) = message {
+                self.overlap = *overlap;
+            }
+        }
         heard
     }
 
@@ -137,11 +146,6 @@ impl Worker {
     /// Until when it must have said that it is ready, or given a further sign of life.
     pub(super) fn patience(&self, start: Duration, watchdog: Duration) -> Moment {
         if self.ready { self.heard.after(watchdog) } else { self.started.after(start) }
-    }
-
-    /// Asks it to finish and leave.
-    pub(super) fn ask_to_leave(&self) {
-        self.tell(&ToWorker::Drain);
     }
 
     /// Ends it now, with its process group and whatever escaped from that. `children` are all workers

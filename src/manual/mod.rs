@@ -2,6 +2,7 @@
 //!
 //! - [`flow`]: one upgrade from poll to commit; what lies on disk; what a kill leaves at each state;
 //!   exit codes, control socket and HTTP.
+//! - [`embedding`]: another product on this library; whether two of its versions may run at once.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
@@ -14,6 +15,9 @@
 
 #[doc = include_str!("flow.md")]
 pub mod flow {}
+
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
 
 #[doc = include_str!("threats.md")]
 pub mod threats {}

@@ -1,12 +1,21 @@
+use std::collections::VecDeque;
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
 use tokio::sync::{Notify, watch};
 
+use super::leaving::{Leaving, left};
+use super::serve::serve;
 use crate::crypto::{Keyring, KeyringError, Release};
-use crate::types::{NameError, Product, Version, VersionError};
+use crate::sys::{Loose, PrivateDir, SysError};
+use crate::types::{NameError, Overlap, Product, Version, VersionError};
 
 /// What makes a program a self-updating node: its name, its version, its keys and its job.
+///
+/// `examples/embedded.rs` is a whole one.
 #[derive(Clone, Copy, Debug)]
 pub struct App {
     /// The product's name: see [`Product`].
@@ -17,6 +26,9 @@ pub struct App {
     pub keys: &'static [&'static str],
     /// What the node does for a living.
     pub job: Job,
+    /// Whether the job of one version may run beside that of another. Where two versions differ, they
+    /// do not overlap.
+    pub overlap: Overlap,
 }
 
 /// Starts the node's job. The node runs for as long as the future does; when it ends by itself, the
@@ -31,7 +43,9 @@ pub type JobError = Box<dyn std::error::Error + Send + Sync>;
 pub struct JobContext {
     pub(super) ready: Arc<Notify>,
     pub(super) active: watch::Receiver<bool>,
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) leaving: watch::Receiver<Option<Leaving>>,
+    pub(super) listeners: Arc<Mutex<VecDeque<TcpListener>>>,
+    pub(super) data_dir: PathBuf,
 }
 
 /// Why an [`App`] is not one.
@@ -49,6 +63,12 @@ pub enum AppError {
 }
 
 impl App {
+    /// A node whose job is stopped before the next version's is started: right for any job.
+    #[must_use]
+    pub const fn new(product: &'static str, version: &'static str, keys: &'static [&'static str], job: Job) -> Self {
+        Self { product, version, keys, job, overlap: Overlap::StopFirst }
+    }
+
     /// The product.
     pub fn product(&self) -> Result<Product, AppError> {
         Ok(self.product.parse()?)
@@ -66,6 +86,21 @@ impl App {
 }
 
 impl JobContext {
+    /// A folder of the node's own, for whatever the job keeps. With [`Overlap::StopFirst`] no other
+    /// version has anything open in it.
+    pub fn folder(&self) -> Result<PathBuf, SysError> {
+        let data = PrivateDir::open_or_create(&self.data_dir, Loose::RefuseWritable)?;
+        Ok(data.private_subdir("job", Loose::RefuseWritable)?.path().to_owned())
+    }
+
+    /// The next of the listeners that the setting `job.listen` names, in its order; `None` when all are
+    /// taken. They are open before the worker starts and stay open after it ends, so connections wait
+    /// while workers change. Accept none before [`Self::activated`]: the old worker may be serving.
+    #[must_use]
+    pub fn take_listener(&self) -> Option<TcpListener> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
     /// Tells the node that the job can do its work. A candidate that never says so is not ready.
     pub fn ready(&self) {
         self.ready.notify_one();
@@ -77,9 +112,19 @@ impl JobContext {
         self.active.wait_for(|active| *active).await.ok();
     }
 
-    /// Waits until the job is asked to finish.
-    pub async fn stopping(&mut self) {
-        self.stopping.wait_for(|stopping| *stopping).await.ok();
+    /// Waits until the job is asked to finish, and says how much time there is. A job that serves over
+    /// something else than [`Self::serve`] stops accepting now, keeps idle connections until
+    /// `idle_until`, and returns before `until`.
+    pub async fn stopping(&mut self) -> Leaving {
+        left(&mut self.leaving).await
+    }
+
+    /// Serves HTTP/1.1 on a listener, from the moment the job may until it is asked to finish and has
+    /// answered what was asked. No request is lost while workers change: see [`Self::take_listener`].
+    pub async fn serve(mut self, listener: TcpListener, router: Router) -> std::io::Result<()> {
+        self.activated().await;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        serve(listener, router, self.leaving).await
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::http::Site;
+use super::leaving::{Leaving, left};
 use super::status::Status;
 use crate::install::InstallError;
 use crate::launcher::CONTROL_SOCKET;
@@ -213,12 +214,12 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stop waits for answers on their way.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Answers operators until `stopping`.
+/// Answers operators until the worker leaves.
 pub(super) async fn serve(
     listener: OwnedFd,
     site: Site,
     orders: mpsc::Sender<Order>,
-    mut stopping: watch::Receiver<bool>,
+    mut leaving: watch::Receiver<Option<Leaving>>,
 ) -> io::Result<()> {
     let listener = std::os::unix::net::UnixListener::from(listener);
     let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -239,16 +240,12 @@ pub(super) async fn serve(
                 });
             }
             _ = conversations.join_next(), if !conversations.is_empty() => {}
-            () = stopped(&mut stopping) => break,
+            _ = left(&mut leaving) => break,
         }
     }
     // Every request has its answer by now; what is left is to write it.
     tokio::time::timeout(LAST_WORDS, conversations.join_all()).await.ok();
     Ok(())
-}
-
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    stopping.wait_for(|stopping| *stopping).await.ok();
 }
 
 async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender<Order>) -> io::Result<()> {

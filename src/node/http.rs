@@ -9,7 +9,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::watch;
 
+use super::leaving::Leaving;
 use super::metrics;
+use super::serve;
 use super::state::{Activity, State};
 use super::status::Status;
 use crate::upgrade::Engine;
@@ -21,8 +23,12 @@ pub(super) struct Site {
     pub(super) state: Arc<State>,
 }
 
-/// Serves `/healthz`, `/readyz`, `/metrics` and `/status` until `stopping`.
-pub(super) async fn serve(listener: OwnedFd, site: Site, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+/// Serves `/healthz`, `/readyz`, `/metrics` and `/status` until the worker leaves.
+pub(super) async fn serve(
+    listener: OwnedFd,
+    site: Site,
+    leaving: watch::Receiver<Option<Leaving>>,
+) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(TcpListener::from(listener))?;
     let router = Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -30,14 +36,14 @@ pub(super) async fn serve(listener: OwnedFd, site: Site, mut stopping: watch::Re
         .route("/metrics", get(metrics_page))
         .route("/status", get(status))
         .with_state(site);
-    let stopped = async move {
-        stopping.wait_for(|stopping| *stopping).await.ok();
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    serve::serve(listener, router, leaving).await
 }
 
 async fn readyz(Shared(site): Shared<Site>) -> Response {
+    // The node is ready when its next worker is: who asks on an old connection must not hear otherwise.
+    let replaced = site.state.is_replaced();
     match site.state.activity() {
+        Activity::Draining if replaced => "ready\n".into_response(),
         Activity::Standby | Activity::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
         _ => "ready\n".into_response(),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::state::{Activity, State};
+use crate::launcher::Reloads;
 use crate::ledger::Outcome;
 use crate::upgrade::Engine;
 
@@ -68,6 +69,16 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     family("exuvia_upgrade_signature_failures_total", "where", "Archives that did not verify.", false);
     family("exuvia_upgrade_cache_requests_total", "result", "Looks into the shared cache.", false);
 
+    page.family(
+        "exuvia_reloads_total",
+        "counter",
+        "Reloads of the configuration since the launcher started, by result.",
+    );
+    let Reloads { applied, refused, failed } = state.reloads();
+    for (result, count) in [("applied", applied), ("refused", refused), ("failed", failed)] {
+        page.sample("exuvia_reloads_total", &[("result", result)], count);
+    }
+
     // From the history, so that they survive the change of worker that every upgrade is.
     let (mut attempts, mut rollbacks) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
     for attempt in engine.ledger.attempts(HISTORY).unwrap_or_default() {
@@ -109,12 +120,9 @@ mod tests {
     use crate::types::Sha256Digest;
     use crate::upgrade::Step;
 
-    const APP: App = App {
-        product: "exuvia",
-        version: "1.0.0",
-        keys: &[include_str!("../../tests/keys/release/a.pem"), include_str!("../../tests/keys/release/b.pem")],
-        job: idle,
-    };
+    const KEYS: &[&str] =
+        &[include_str!("../../tests/keys/release/a.pem"), include_str!("../../tests/keys/release/b.pem")];
+    const APP: App = App::new("exuvia", "1.0.0", KEYS, idle);
 
     fn a_node(dir: &tempfile::TempDir) -> Engine {
         let path = |name: &str| dir.path().join(name);
@@ -142,7 +150,7 @@ mod tests {
     #[test]
     fn the_page_of_a_fresh_node_is_well_formed() {
         let dir = tempfile::tempdir().unwrap();
-        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap()));
+        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap(), Reloads::default()));
         let page = prometheus::parse(&page(&engine, &state)).unwrap();
         let info = [("version", "1.0.0"), ("target", engine.target.as_str())];
         assert_eq!(value(&page, "exuvia_build_info", &info), Some(1.0));
@@ -154,7 +162,8 @@ mod tests {
     #[test]
     fn the_page_of_a_node_with_a_past_is_well_formed_and_true() {
         let dir = tempfile::tempdir().unwrap();
-        let (engine, state) = (a_node(&dir), State::new("1.0.0".parse().unwrap()));
+        let (engine, state) =
+            (a_node(&dir), State::new("1.0.0".parse().unwrap(), Reloads { applied: 2, refused: 1, failed: 0 }));
         state.counters.add("exuvia_upgrade_checks_total", "");
         state.counters.add("exuvia_upgrade_check_errors_total", "signature");
         state.counters.add("exuvia_upgrade_signature_failures_total", "archive");
@@ -182,6 +191,7 @@ mod tests {
         assert_eq!(read("exuvia_upgrade_checks_total", &[]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_check_errors_total", &[("kind", "signature")]), Some(1.0));
         assert_eq!(read("exuvia_upgrade_signature_failures_total", &[("where", "archive")]), Some(1.0));
+        assert_eq!(read("exuvia_reloads_total", &[("result", "applied")]), Some(2.0));
         let now = page["exuvia_upgrade_state"].samples.values().filter(|value| **value > 0.5).count();
         assert_eq!(now, 1, "one state at a time");
         assert_eq!(read("exuvia_upgrade_state", &[("state", "upgrading")]), Some(1.0));

@@ -11,15 +11,23 @@
 mod app;
 mod control;
 mod http;
+mod leaving;
 mod link;
 mod metrics;
+mod requests;
+mod serve;
 mod source;
 mod state;
 mod status;
 mod worker;
 
+/// The version of axum whose `Router` [`JobContext::serve`] takes.
+pub use axum;
+
 pub use app::{App, AppError, Job, JobContext, JobError, idle};
 pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
+pub use leaving::Leaving;
+pub use link::Start;
 pub use source::SourceError;
 pub use state::Activity;
 pub use status::{LastCheck, Status};

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -6,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::status::LastCheck;
+use crate::launcher::Reloads;
 use crate::types::Version;
 use crate::upgrade::Step;
 
@@ -32,6 +34,8 @@ pub(super) struct State {
     pub(super) counters: Counters,
     checks: Mutex<Checks>,
     launcher: Mutex<Version>,
+    reloads: Mutex<Reloads>,
+    replaced: AtomicBool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,9 +59,34 @@ impl Counters {
 }
 
 impl State {
-    pub(super) fn new(launcher: Version) -> Self {
+    pub(super) fn new(launcher: Version, reloads: Reloads) -> Self {
         let (activity, _) = watch::channel(Activity::Standby);
-        Self { activity, counters: Counters::default(), checks: Mutex::default(), launcher: Mutex::new(launcher) }
+        Self {
+            activity,
+            counters: Counters::default(),
+            checks: Mutex::default(),
+            launcher: Mutex::new(launcher),
+            reloads: Mutex::new(reloads),
+            replaced: AtomicBool::new(false),
+        }
+    }
+
+    /// What became of reloads: the launcher counts them.
+    pub(super) fn reloads(&self) -> Reloads {
+        *self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_reloads(&self, reloads: Reloads) {
+        *self.reloads.lock().unwrap_or_else(PoisonError::into_inner) = reloads;
+    }
+
+    /// Whether another worker serves, and this one only finishes.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_replaced(&self, replaced: bool) {
+        self.replaced.store(replaced, Ordering::Relaxed);
     }
 
     /// The launcher's version: it may change under a worker that stays.

@@ -1,6 +1,8 @@
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,19 +12,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::{App, AppError, JobContext};
-use super::control::{self, Event, Failure, Order as Asked, Request, Told};
+use super::control::{self, Event, Failure, Order as Asked, Told};
 use super::http::{self, Site};
+use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
 use super::source::{SourceError, source};
 use super::state::{Activity, State};
 use super::status::LastCheck;
 use crate::cache::{Cache, Keep};
 use crate::config::{CacheLimits, Settings};
-use crate::fetch::Freshness;
 use crate::install::{Install, InstallError, NodeRecord, Progress};
 use crate::launcher::{GiveUp, Listener, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
-use crate::rollout;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
 use crate::upgrade::{
@@ -61,8 +62,7 @@ pub enum WorkerError {
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
-pub fn run(app: &App, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
-    let start = Link::open().map_err(WorkerError::Launcher)?;
+pub fn run(app: &App, start: Start, settings: Settings, options: Vec<OsString>) -> Result<(), WorkerError> {
     // Staged bytes and private copies are nobody else's business, also not a debugger's.
     crate::sys::forbid_dumping()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -105,6 +105,7 @@ pub fn engine(
         ledger,
         settings,
         options,
+        files: None,
     })
 }
 
@@ -113,17 +114,17 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// How long a leaving worker waits for the end of work that is all but done.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-struct Worker {
-    engine: Arc<Engine>,
-    state: Arc<State>,
+pub(super) struct Worker {
+    pub(super) engine: Arc<Engine>,
+    pub(super) state: Arc<State>,
     link: Link,
     /// The upgrade under way, and who waits for its answer.
-    running: Option<JoinHandle<Result<Done, UpgradeError>>>,
+    pub(super) running: Option<JoinHandle<Result<Done, UpgradeError>>>,
     /// The trial that is being begun again.
     resumed: Option<String>,
-    asked: Option<tokio::sync::oneshot::Sender<Event>>,
+    pub(super) asked: Option<tokio::sync::oneshot::Sender<Event>>,
     /// A request that waits for the work under way.
-    queued: Option<Asked>,
+    pub(super) queued: Option<Asked>,
     next: Instant,
     /// The history lacks something that the record tells: there was no room for it.
     behind: bool,
@@ -131,11 +132,18 @@ struct Worker {
 
 impl Worker {
     async fn serve(app: App, settings: Settings, options: Vec<OsString>, start: Start) -> Result<(), WorkerError> {
-        let Start { link, hello, listeners, mut orders } = start;
-        let (stop, stopping) = watch::channel(false);
+        let Start { link, hello, listeners, mut orders, files } = start;
+        let (leave, leaving) = watch::channel(None);
         let (activate, active) = watch::channel(false);
         let ready = Arc::new(Notify::new());
-        let mut job = tokio::spawn((app.job)(JobContext { ready: ready.clone(), active, stopping: stopping.clone() }));
+        let (job_listeners, listeners) = split(listeners);
+        let mut job = tokio::spawn((app.job)(JobContext {
+            ready: ready.clone(),
+            active,
+            leaving: leaving.clone(),
+            listeners: Arc::new(Mutex::new(job_listeners)),
+            data_dir: settings.data_dir.clone(),
+        }));
 
         // Whoever signals a worker by hand wants it to leave in order.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -144,12 +152,13 @@ impl Worker {
         let opened = {
             let (hello, drain) = (hello.clone(), settings.trial.drain);
             let engine = tokio::task::spawn_blocking(move || {
-                engine(&app, settings, options, &hello.committed, Some(hello.running.clone()))
+                let engine = engine(&app, settings, options, &hello.committed, Some(hello.running.clone()))?;
+                Ok::<_, WorkerError>(Engine { files, ..engine })
             });
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
         let (engine, drain) = (Arc::new(opened.0), opened.1);
-        let state = Arc::new(State::new(hello.launcher.clone()));
+        let state = Arc::new(State::new(hello.launcher.clone(), hello.reloads));
         let site = Site { engine: engine.clone(), state: state.clone() };
         let mut worker = Self {
             engine,
@@ -164,7 +173,10 @@ impl Worker {
         };
 
         tokio::select! {
-            () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
+            () = ready.notified() => {
+                worker.link.tell(&ToLauncher::Overlap(app.overlap));
+                worker.link.tell(&ToLauncher::Ready);
+            }
             ended = &mut job => return Err(job_ended(ended)),
             () = wait_for_leave(&mut orders) => return Ok(()),
             _ = terminate.recv() => {
@@ -175,7 +187,7 @@ impl Worker {
         let (requests, mut asked) = mpsc::channel::<Asked>(8);
         let mut listeners = Some(listeners);
         let mut servers: Vec<JoinHandle<std::io::Result<()>>> = Vec::new();
-        loop {
+        let replaced = loop {
             let idle = worker.running.is_none() && *activate.borrow();
             tokio::select! {
                 _ = pulse.tick() => worker.link.tell(&ToLauncher::Watchdog),
@@ -185,29 +197,34 @@ impl Worker {
                         let again = activate.send_replace(true);
                         let on_trial = hello.on_trial && !again;
                         for (listener, fd) in listeners.take().into_iter().flatten() {
-                            let (site, stopping) = (site.clone(), stopping.clone());
+                            let (site, leaving) = (site.clone(), leaving.clone());
                             servers.push(match listener {
-                                Listener::Http => tokio::spawn(http::serve(fd, site, stopping)),
-                                Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), stopping)),
+                                Listener::Http => tokio::spawn(http::serve(fd, site, leaving)),
+                                Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), leaving)),
+                                // Nobody here knows what to say to those who connect.
+                                Listener::Job(_) | Listener::Unknown => continue,
                             });
                         }
                         worker.activated(on_trial).await;
                     }
                     Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
-                    Some(Order::Drain) => break,
+                    Some(Order::Reloads(reloads)) => worker.state.set_reloads(reloads),
+                    Some(Order::Drain { replaced }) => break replaced,
                     Some(Order::Alone) | None => {
                         tracing::error!(event = "launcher_gone", "leaves");
                         return Ok(());
                     }
                 },
-                _ = terminate.recv() => break,
+                _ = terminate.recv() => break false,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
-        }
+        };
+        worker.state.set_replaced(replaced);
+        let how = Leaving::now(drain, replaced);
         // A trial that has just been accepted is what this worker leaves for: its operator must hear of it.
         if worker.running.is_some()
             && let Ok(done) = tokio::time::timeout(LAST_WORD, finished(&mut worker.running)).await
@@ -218,14 +235,14 @@ impl Worker {
         worker.link.tell(&ToLauncher::Stopping);
         worker.answer(Event::Failed(Failure::busy("this node is stopping; try again when it runs")));
         drop(worker.queued.take());
-        stop.send_replace(true);
-        let leave = async {
+        leave.send_replace(Some(how));
+        let left = async {
             for server in servers {
                 server.await.ok();
             }
             job.await.ok();
         };
-        tokio::time::timeout(drain, leave).await.ok();
+        tokio::time::timeout_at(how.until, left).await.ok();
         Ok(())
     }
 
@@ -334,7 +351,7 @@ impl Worker {
         }
     }
 
-    fn start(&mut self, work: Work) {
+    pub(super) fn start(&mut self, work: Work) {
         self.state.counters.add("exuvia_upgrade_checks_total", "");
         self.resumed = match &work {
             Work::Resume(trial) => Some(trial.id.clone()),
@@ -353,59 +370,6 @@ impl Worker {
             state.set(Activity::Upgrading(step));
         });
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
-    }
-
-    /// An operator asks for something.
-    fn take(&mut self, Asked { request, answer }: Asked) {
-        if self.running.is_some() && self.asked.is_none() && self.queued.is_none() {
-            // The node looks for itself: that is over soon, or leads to a trial.
-            self.queued = Some(Asked { request, answer });
-            return;
-        }
-        let busy = self.running.is_some() || self.state.activity() == Activity::OnTrial;
-        match request {
-            _ if busy => {
-                let failure = Failure::busy("this node works on an upgrade already; `status` shows which");
-                answer.send(Event::Failed(failure)).ok();
-            }
-            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
-                if let (true, Some(version)) = (lift_veto, &version)
-                    && let Err(error) = self.engine.ledger.lift_veto(version, Timestamp::now())
-                {
-                    answer.send(Event::Failed(Failure::of(&error.into()))).ok();
-                    return;
-                }
-                let request = rollout::Request { version, allow_downgrade };
-                if dry_run {
-                    self.dry_run(request, from, answer);
-                } else {
-                    self.asked = Some(answer);
-                    self.start(match from {
-                        Some(bundle) => Work::UpgradeFrom { request, bundle },
-                        None => Work::Upgrade(request),
-                    });
-                }
-            }
-            Request::GoBack { version } => {
-                self.asked = Some(answer);
-                self.start(Work::GoBack(version));
-            }
-            // Answered where they arrive.
-            Request::Status | Request::Why { .. } => {}
-        }
-    }
-
-    fn dry_run(&self, request: rollout::Request, from: Option<PathBuf>, answer: tokio::sync::oneshot::Sender<Event>) {
-        let engine = self.engine.clone();
-        tokio::spawn(async move {
-            let observer: Observer = Arc::new(|_| ());
-            let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
-            let event = match engine.find(Some(&request), bundle, freshness, Timestamp::now(), &observer).await {
-                Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
-                Err(error) => Event::Failed(Failure::of(&error)),
-            };
-            answer.send(event).ok();
-        });
     }
 
     /// An upgrade ended, or was handed to the launcher.
@@ -478,12 +442,13 @@ impl Worker {
             self.take(queued);
         }
     }
+}
 
-    fn answer(&mut self, event: Event) {
-        if let Some(asked) = self.asked.take() {
-            asked.send(event).ok();
-        }
-    }
+/// The job's listeners, and the rest.
+fn split(listeners: Vec<(Listener, OwnedFd)>) -> (VecDeque<TcpListener>, Vec<(Listener, OwnedFd)>) {
+    let (job, rest): (Vec<_>, Vec<_>) =
+        listeners.into_iter().partition(|(listener, _)| matches!(listener, Listener::Job(_)));
+    (job.into_iter().map(|(_, fd)| fd.into()).collect(), rest)
 }
 
 async fn finished(running: &mut Option<JoinHandle<Result<Done, UpgradeError>>>) -> Result<Done, UpgradeError> {
@@ -496,7 +461,7 @@ async fn finished(running: &mut Option<JoinHandle<Result<Done, UpgradeError>>>) 
 /// Before it is ready, a worker heeds only the word to leave.
 async fn wait_for_leave(orders: &mut mpsc::UnboundedReceiver<Order>) {
     loop {
-        if let Some(Order::Drain | Order::Alone) | None = orders.recv().await {
+        if let Some(Order::Drain { .. } | Order::Alone) | None = orders.recv().await {
             return;
         }
     }

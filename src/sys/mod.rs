@@ -12,12 +12,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "this room is where the file system is reached")]
 
+mod activation;
 mod channel;
 mod clock;
 mod config_file;
 mod dir;
 mod error;
 mod from_start;
+mod handed;
+mod listen;
 mod lock;
 mod new_file;
 mod notify;
@@ -27,15 +30,18 @@ mod pipe;
 mod place;
 mod process;
 
+pub use activation::{GivenSocket, given_sockets};
 pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use dir::{Dir, Loose, PrivateDir};
 pub use error::{Refusal, SysError};
 pub use from_start::FromStart;
+pub use handed::{hand, take_handed};
+pub use listen::listen;
 pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
-pub use notify::notify_service_manager;
+pub use notify::{notify_reloading, notify_service_manager};
 pub use open::CheckedFile;
 pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};

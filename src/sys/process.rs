@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -133,10 +134,11 @@ pub struct Ran {
 }
 
 /// Runs a program to its end, for at most `patience`, keeping at most `limit` bytes of each output.
-/// Whatever it started is killed with it. Blocks; for processes that do not use [`reap`].
-pub fn run_bounded(program: &Program<'_>, patience: Duration, limit: u64) -> io::Result<Ran> {
+/// Whatever it started is killed with it. Its standard input is `stdin`, else empty. Blocks; for
+/// processes that do not use [`reap`].
+pub fn run_bounded(program: &Program<'_>, stdin: Option<OwnedFd>, patience: Duration, limit: u64) -> io::Result<Ran> {
     let mut command = program.command();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = retry_text_busy(|| command.spawn())?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(ChildPid);
     let reader = |pipe: Option<Box<dyn io::Read + Send>>| {
@@ -182,10 +184,16 @@ pub fn own_program() -> Result<(File, PathBuf), SysError> {
     let path = fs::read_link(LINK).map_err(|error| SysError::io("read", LINK, error))?;
     // The kernel marks a file that was replaced since: the path before the mark is the one that counts.
     let path = match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
-        Some(before) => PathBuf::from(before),
-        None => path,
+        Some(before) if !names(&path, &file) => PathBuf::from(before),
+        _ => path,
     };
     Ok((file, path))
+}
+
+/// Whether the path leads to this very file.
+fn names(path: &Path, file: &File) -> bool {
+    let place = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    fs::metadata(path).map(place).ok().is_some_and(|there| file.metadata().map(place).ok() == Some(there))
 }
 
 /// A file just written is "busy" for as long as some other thread's child, between its fork and its
@@ -392,7 +400,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     /// A copy of `true`, and a handle on it that may be written to.
-    fn program(dir: &std::path::Path) -> (PathBuf, File) {
+    fn program(dir: &Path) -> (PathBuf, File) {
         let path = dir.join("program");
         fs::copy("/bin/true", &path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -400,10 +408,10 @@ mod tests {
         (path, writer)
     }
 
-    fn run(path: &std::path::Path) -> io::Result<Ran> {
+    fn run(path: &Path) -> io::Result<Ran> {
         let handle = File::open(path)?;
         let program = Program { handle: &handle, name: OsStr::new("program"), args: &[], env: &[], hidden_env: &[] };
-        run_bounded(&program, Duration::from_secs(10), 1024)
+        run_bounded(&program, None, Duration::from_secs(10), 1024)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Product, ReleaseId, Target, Version};
+use crate::types::{Overlap, Product, ReleaseId, Target, Version};
 
 /// What a program says about itself (`self-describe --json`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct SelfDescription {
     pub target: Target,
     /// The launcher protocol that it speaks.
     pub protocol: u32,
+    /// Whether its worker may run beside another version's.
+    #[serde(default)]
+    pub overlap: Overlap,
 }
 
 impl SelfDescription {

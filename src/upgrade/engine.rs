@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
-use crate::config::Settings;
+use crate::config::{ConfigFile, Settings};
 use crate::crypto::{Keyring, Release};
 use crate::fetch::ReleaseSource;
 use crate::install::{Install, Installed};
@@ -36,6 +36,9 @@ pub struct Engine {
     pub settings: Settings,
     /// The options with which this program was started: a candidate rehearses with the same ones.
     pub options: Vec<OsString>,
+    /// The configuration files that the node runs with: a candidate rehearses with the same ones, and not
+    /// with what an operator is just writing. `None`: with what lies there.
+    pub files: Option<Vec<ConfigFile>>,
 }
 
 /// What the shared cache had for a release.

@@ -1,11 +1,13 @@
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::describe::SelfDescription;
+use crate::config::{ConfigFile, HANDED_FILES, hand_files};
 use crate::install::Binary;
 use crate::sys::{Exit, Program, Ran, blames_host, run_bounded};
-use crate::types::ReleaseId;
+use crate::types::{Overlap, ReleaseId};
 
 /// Why a candidate is not even tried.
 #[derive(Debug, thiserror::Error)]
@@ -71,36 +73,53 @@ const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// Marks what a probed candidate starts, so that it ends with it.
 const MARKER: &str = "EXUVIA_INTERNAL_PROBE";
 
-/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start.
+/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start. Answers
+/// whether it may run beside another version.
 pub(super) fn probe(
     binary: &Binary,
     id: &ReleaseId,
     options: &[OsString],
+    files: Option<&[ConfigFile]>,
     patience: Duration,
-) -> Result<(), ProbeError> {
-    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], patience)?;
-    let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
+) -> Result<Overlap, ProbeError> {
+    let description = describe(binary, patience)?;
+    let overlap = description.overlap;
     if !description.is(id) {
         let SelfDescription { product, version, target, .. } = description;
         let found = Box::new(ReleaseId { product, version, target });
         return Err(ProbeError::SomethingElse { signed: Box::new(id.clone()), found });
     }
     let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
-    ask(binary, "rehearse its start", &rehearsal, patience)?;
-    Ok(())
+    let handed = files.map(hand_files).transpose().map_err(|source| ProbeError::Execute { source })?;
+    ask(binary, "rehearse its start", &rehearsal, handed, patience)?;
+    Ok(overlap)
 }
 
-fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
+/// What a program says about itself.
+pub(super) fn describe(binary: &Binary, patience: Duration) -> Result<SelfDescription, ProbeError> {
+    let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], None, patience)?;
+    serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)
+}
+
+fn ask(
+    binary: &Binary,
+    task: &'static str,
+    args: &[OsString],
+    files: Option<OwnedFd>,
+    patience: Duration,
+) -> Result<Ran, ProbeError> {
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(|error| ProbeError::Execute { source: io::Error::other(error) })?;
+    let mut env = vec![(MARKER, OsString::from(hex::encode(random)))];
+    env.extend(files.is_some().then(|| (HANDED_FILES, "1".into())));
     let program = Program {
         handle: binary.file(),
         name: binary.path().as_os_str(),
         args,
-        env: &[(MARKER, hex::encode(random).into())],
+        env: &env,
         hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
     };
-    let ran = run_bounded(&program, patience, OUTPUT_LIMIT).map_err(|source| ProbeError::Execute { source })?;
+    let ran = run_bounded(&program, files, patience, OUTPUT_LIMIT).map_err(|source| ProbeError::Execute { source })?;
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
         Some(exit) => {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::{BUNDLE_EVENT, Offer};
-use super::probe::probe;
+use super::probe::{describe, probe};
 use super::stage::{blocking, stage};
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing};
@@ -16,7 +16,7 @@ use crate::install::{Installed, Purpose, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Decision, Direction, Gate, Plan, Request};
-use crate::types::{NodeName, Version};
+use crate::types::{NodeName, Overlap, Version};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,9 +201,9 @@ impl Engine {
         }
         let outcome = self.prepare(&offer, &plan.version, attempt, observer).await;
         let asked = match outcome {
-            Ok(candidate) => {
+            Ok((candidate, overlap)) => {
                 let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
-                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some() };
+                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some(), overlap };
                 self.hand_over(attempt, request, launcher, observer).await
             }
             Err(error) => Err(error),
@@ -218,7 +218,7 @@ impl Engine {
         version: &Version,
         attempt: AttemptId,
         observer: &Observer,
-    ) -> Result<Installed, UpgradeError> {
+    ) -> Result<(Installed, Overlap), UpgradeError> {
         let (installed, origin) = stage(self, offer, version, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
@@ -226,7 +226,7 @@ impl Engine {
         let probed = blocking(move || {
             let binary = engine.install.open_version(&candidate)?;
             let id = engine.release(&candidate.version);
-            probe(&binary, &id, &engine.options, engine.settings.trial.probe)
+            probe(&binary, &id, &engine.options, engine.files.as_deref(), engine.settings.trial.probe)
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
@@ -235,7 +235,7 @@ impl Engine {
         {
             tracing::warn!(event = "prune_failed", %error);
         }
-        probed.map(|()| installed)
+        probed.map(|overlap| (installed, overlap))
     }
 
     /// Step 8: the launcher decides. From here on, what happens is in the node's record.
@@ -291,12 +291,16 @@ impl Engine {
             return Ok(Done::Nothing(Found::UpToDate));
         }
         self.install.refuse_if_replaced()?;
-        self.install.open_version(&candidate)?;
+        let binary = self.install.open_version(&candidate)?;
+        let patience = self.settings.trial.probe;
+        // One that says nothing is for the trial to judge, and is not run beside another until then.
+        let overlap = blocking(move || Ok(describe(&binary, patience).map_or(Overlap::StopFirst, |said| said.overlap)));
+        let overlap = overlap.await?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
         let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
-        let request = TryRequest { id, candidate, purpose: Purpose::Rollback, asked_for: true };
+        let request = TryRequest { id, candidate, purpose: Purpose::Rollback, asked_for: true, overlap };
         let asked = self.hand_over(attempt, request, launcher, observer).await;
         self.note_failure(attempt, &version, asked, now)
     }

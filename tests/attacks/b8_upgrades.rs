@@ -25,7 +25,7 @@ use crate::github::budget;
 use crate::http_server::{Server, redirect, reply, serve_file};
 
 const KEYS: &[&str] = &[include_str!("../keys/release/a.pem"), include_str!("../keys/release/b.pem")];
-const APP: App = App { product: "exuvia", version: "0.0.1", keys: KEYS, job: idle };
+const APP: App = App::new("exuvia", "0.0.1", KEYS, idle);
 
 /// A launcher that agrees to everything, and remembers it.
 #[derive(Default)]

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
+use exuvia::types::Overlap;
 use rustix::process::{Signal, getpid, kill_process};
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
@@ -24,6 +25,11 @@ fn main() -> ExitCode {
     let mut words = own.strip_prefix("bad-node ").expect("a copy with a last line of its own").splitn(3, ' ');
     let mut word = || words.next().unwrap_or_default().to_owned();
     let (mut version, fault, argument) = (word(), word(), word());
+    // Some faults have a form that must not run beside another version.
+    let (fault, overlap) = match fault.strip_prefix("alone-") {
+        Some(fault) => (fault.to_owned(), Overlap::StopFirst),
+        None => (fault, Overlap::UntilReady),
+    };
     let args: Vec<String> = std::env::args().collect();
     let verb = args.last().map_or("", |verb| if verb == "--json" { "self-describe" } else { verb });
     let took_over = std::env::var_os("EXUVIA_INTERNAL_HANDOFF").is_some();
@@ -55,7 +61,12 @@ fn main() -> ExitCode {
         _ => {}
     }
     FAULT.set((fault, argument)).expect("set once");
-    exuvia::cli::main(&App { product: "exuvia", version: version.leak(), keys: KEYS, job })
+    let code = exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), KEYS, job) });
+    // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
+    if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
+        hang();
+    }
+    code
 }
 
 /// What the node's job does, once the worker is up.

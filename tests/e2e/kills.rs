@@ -245,7 +245,7 @@ fn a_candidate_that_hangs_does_not_outlive_its_killed_launcher() {
     wait_for(|| "the candidate hangs".to_owned(), || node.log().contains("thinks very hard").then_some(()));
     node.kill_launcher();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(alive(candidate), "it notices nothing");
+    assert!(alive(candidate), "it does not leave");
 
     node.start();
     node.wait_until_it_serves();

@@ -10,13 +10,18 @@ mod namespace;
 
 mod support;
 
+mod activation;
 mod candidates;
 mod clocks;
+mod embedded;
 mod environment;
 mod kills;
+mod load;
 mod mounts;
 mod operators;
+mod overlap;
 mod refusals;
+mod reload;
 mod repeated;
 mod replaced;
 mod siblings;

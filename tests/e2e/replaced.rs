@@ -37,6 +37,7 @@ fn l5_what_a_package_manager_installs_while_a_node_runs_is_never_replaced_by_its
     node.cli_when_idle(&["upgrade"]).exits(5).says("somebody installed another one");
     host.assert_committed("1.2.0");
     assert!(node.serves(), "what ran goes on running");
+    node.cli(&["doctor"]).exits(0).says("restart the nodes");
     node.stop();
     node.start();
     node.wait_until_it_runs("1.2.0");

@@ -74,6 +74,17 @@ fn a_binary_that_others_may_write_prevents_upgrades() {
 }
 
 #[test]
+fn l5_a_program_whose_own_name_reads_like_the_kernels_mark_is_found() {
+    let place = Place::new();
+    let odd = place.path("bin/exuvia (deleted)");
+    fs::rename(place.binary(), &odd).unwrap();
+    let output =
+        std::process::Command::new(&odd).env("EXUVIA_CONFIG", place.path("exuvia.toml")).arg("doctor").output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_download_that_has_no_room_is_refused_before_it_begins() {
     let place = Place::new();
     place.configure("limits.archive = \"4194304GiB\"");

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use exuvia::node::{App, idle};
+use exuvia::types::Overlap;
 
 /// Read here and not in the library, so that another version is a new link and not a new build.
 const VERSION: &str = match option_env!("EXUVIA_VERSION") {
@@ -10,8 +11,10 @@ const VERSION: &str = match option_env!("EXUVIA_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-const APP: App =
-    App { product: "exuvia", version: VERSION, keys: include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs")), job: idle };
+const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
+
+/// Ledger, cache and sockets can be shared by two workers.
+const APP: App = App { overlap: Overlap::UntilReady, ..App::new("exuvia", VERSION, KEYS, idle) };
 
 fn main() -> ExitCode {
     exuvia::cli::main(&APP)

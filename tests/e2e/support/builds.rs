@@ -12,10 +12,34 @@ use sha2::{Digest, Sha256};
 /// The versions that are built. They differ as releases do: by nothing but their source of truth.
 pub const VERSIONS: [&str; 3] = ["1.0.0", "1.1.0", "1.2.0"];
 
+/// What is built, under its own name.
+pub struct Product {
+    pub name: &'static str,
+    /// In which versions.
+    versions: &'static [&'static str],
+}
+
+/// The node itself.
+pub static EXUVIA: Product = Product { name: "exuvia", versions: &VERSIONS };
+/// `examples/embedded.rs`.
+pub static COUNTER: Product = Product { name: "counter", versions: &[VERSIONS[0], VERSIONS[1]] };
+
+impl Product {
+    /// The executable of that version.
+    pub fn build(&self, version: &str) -> PathBuf {
+        assert!(self.versions.contains(&version), "{} {version} is not built", self.name);
+        built().join(version).join(self.name)
+    }
+}
+
+/// The program that keeps asking while workers change.
+pub fn load_generator() -> PathBuf {
+    built().join("load-generator")
+}
+
 /// The executable of `exuvia` in that version.
 pub fn exuvia(version: &str) -> PathBuf {
-    assert!(VERSIONS.contains(&version), "{version} is not built");
-    built().join(version).join("exuvia")
+    EXUVIA.build(version)
 }
 
 /// A release of that version with that fault (see `bad_node.rs`), written to `path`.
@@ -45,11 +69,14 @@ fn built() -> &'static Path {
         if fs::read_to_string(&stamp).ok().as_deref() != Some(&now) {
             fs::remove_file(&stamp).ok();
             for version in VERSIONS {
-                build(target, profile, &["--bin", "exuvia"], version);
+                build(target, profile, &["--bin", "exuvia", "--example", "embedded"], version);
                 install(&profile.join("exuvia"), &out.join(version).join("exuvia"));
+                install(&profile.join("examples/embedded"), &out.join(version).join("counter"));
             }
             // Ends with the package's own version: other tests run the program where it was built.
-            build(target, profile, &["--bin", "exuvia", "--example", "bad-node"], env!("CARGO_PKG_VERSION"));
+            let what = ["--bin", "exuvia", "--example", "bad-node", "--example", "load-generator"];
+            build(target, profile, &what, env!("CARGO_PKG_VERSION"));
+            install(&profile.join("examples/load-generator"), &out.join("load-generator"));
             install(&profile.join("examples/bad-node"), &out.join("bad-node"));
             fs::write(&stamp, now).unwrap();
         }
@@ -88,7 +115,16 @@ fn install(from: &Path, to: &Path) {
 
 fn stamp_of_sources() -> String {
     let mut state = Sha256::new();
-    let inputs = ["src", "build.rs", "Cargo.toml", "Cargo.lock", "tests/keys/release", "tests/e2e/bad_node.rs"];
+    let inputs = [
+        "src",
+        "build.rs",
+        "Cargo.toml",
+        "Cargo.lock",
+        "tests/keys/release",
+        "tests/e2e/bad_node.rs",
+        "examples",
+        "tests/support/load_generator.rs",
+    ];
     for input in inputs {
         add(&root().join(input), &mut state);
     }

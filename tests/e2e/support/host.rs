@@ -11,14 +11,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::builds::{EXUVIA, Product};
 use super::node::{Node, Output, run};
 use super::releases::Releases;
-use super::{builds, wait_for};
+use super::wait_for;
 use crate::http_server::{self, Server};
 
 /// One install with its releases. Nothing of it outlives the value: no file, and no process.
 pub struct Host {
     dir: TempDir,
+    product: &'static Product,
     releases: Releases,
     server: Option<Server>,
     server_addr: std::net::SocketAddr,
@@ -47,12 +49,17 @@ impl Host {
     }
 
     pub fn with(version: &str) -> Self {
+        Self::of(&EXUVIA, version)
+    }
+
+    /// That version of a product is installed.
+    pub fn of(product: &'static Product, version: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("exuvia-e2e-").tempdir().unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
-        let releases = Releases::new(dir.path().join("releases"));
+        let releases = Releases::new(product, dir.path().join("releases"));
         let server_addr = (Ipv4Addr::LOCALHOST, free_port()).into();
         let config = TIMES.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut host = Self { dir, releases, server: None, server_addr, config };
+        let mut host = Self { dir, product, releases, server: None, server_addr, config };
         host.start_server();
         host.install(version);
         host
@@ -60,8 +67,8 @@ impl Host {
 
     /// What an operator, or a package manager, does: puts a binary at the committed path.
     pub fn install(&self, version: &str) {
-        let new = self.path("bin/exuvia.new");
-        fs::copy(builds::exuvia(version), &new).unwrap();
+        let new = self.path("bin/new");
+        fs::copy(self.product.build(version), &new).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(new, self.binary()).unwrap();
     }
@@ -109,7 +116,7 @@ impl Host {
 
     /// The committed binary.
     pub fn binary(&self) -> PathBuf {
-        self.path("bin/exuvia")
+        self.path("bin").join(self.product.name)
     }
 
     /// A node of this host, not started: its configuration is written.
@@ -127,7 +134,7 @@ impl Host {
         let lines: Vec<String> = set.map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::create_dir_all(self.path("data")).unwrap();
         fs::write(self.path(&format!("{name}.toml")), lines.concat()).unwrap();
-        Node::new(self.dir.path(), name, port)
+        Node::new(self.dir.path(), self.product, name, port)
     }
 
     /// A node that runs, and serves.
@@ -158,7 +165,7 @@ impl Host {
 
     #[track_caller]
     pub fn assert_committed(&self, version: &str) {
-        assert_eq!(self.committed(), digest(&builds::exuvia(version)), "{version} is not what is committed");
+        assert_eq!(self.committed(), digest(&self.product.build(version)), "{version} is not what is committed");
     }
 
     /// Waits until nothing is left but what must be: the named versions, one record a node without
@@ -185,7 +192,7 @@ impl Host {
                 }
             }
         };
-        expect("bin", &["exuvia", ".exuvia"]);
+        expect("bin", &[self.product.name, ".exuvia"]);
         expect("bin/.exuvia", &["install.json", "policy.json", "swap.lock", "versions", "nodes", "staging"]);
         expect("bin/.exuvia/staging", &[]);
         let found: Vec<String> = names(&self.path("bin/.exuvia/versions"))
@@ -294,7 +301,7 @@ fn find(folder: &Path, visit: &mut dyn FnMut(&Path)) {
 
 /// A port below those that the system gives to outgoing connections: nobody takes it by chance
 /// between this moment and the node's start, nor while the node restarts.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 
 pub mod builds;
 pub mod host;
+pub mod load;
 pub mod node;
 pub mod releases;
 

@@ -1,6 +1,7 @@
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,19 +11,21 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::builds::Product;
 use super::host::processes;
 use super::wait_for;
 
 /// One node of a host: its configuration, and its launcher while it runs.
 pub struct Node {
     host: PathBuf,
+    product: &'static Product,
+    env: Vec<(String, OsString)>,
     name: String,
     port: u16,
     launcher: Option<Child>,
     user: Option<u32>,
     /// What runs the committed binary, if not the test itself.
     through: Vec<String>,
-    env: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a command came to.
@@ -75,15 +78,16 @@ fn clean_env(command: &mut Command) -> &mut Command {
 }
 
 impl Node {
-    pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
+    pub(super) fn new(host: &Path, product: &'static Product, name: &str, port: u16) -> Self {
         Self {
             host: host.to_owned(),
+            product,
+            env: Vec::new(),
             name: name.to_owned(),
             port,
             launcher: None,
             user: None,
             through: Vec::new(),
-            env: Vec::new(),
         }
     }
 
@@ -105,7 +109,7 @@ impl Node {
 
     /// The same node with this in its environment.
     pub fn with_env(mut self, name: &'static str, value: PathBuf) -> Self {
-        self.env.push((name, value));
+        self.env.push((name.to_owned(), value.into()));
         self
     }
 
@@ -114,7 +118,7 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let binary = self.host.join("bin/exuvia");
+        let binary = self.host.join("bin").join(self.product.name);
         let mut command = match self.through.split_first() {
             None => Command::new(binary),
             Some((program, args)) => {
@@ -123,16 +127,68 @@ impl Node {
                 command
             }
         };
-        command
-            .envs(self.env.iter().cloned())
-            .arg("--config")
-            .arg(self.host.join(format!("{}.toml", self.name)))
-            .args(["--node", &self.name]);
+        command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
         clean_env(&mut command);
+        command.envs(self.env.iter().cloned());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
         command
+    }
+
+    /// Sets a variable for everything that is run for this node from now on.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    /// Where its configuration lies.
+    pub fn config_path(&self) -> PathBuf {
+        self.host.join(format!("{}.toml", self.name))
+    }
+
+    /// Adds a line to its configuration, or replaces the one of that key.
+    pub fn configure(&self, key: &str, value: &str) {
+        let text = fs::read_to_string(self.config_path()).unwrap();
+        let others = text.lines().filter(|line| !line.starts_with(&format!("{key} =")));
+        let lines: Vec<String> = others.map(str::to_owned).chain([format!("{key} = {value}")]).collect();
+        fs::write(self.config_path(), lines.join("\n") + "\n").unwrap();
+    }
+
+    /// The port of its HTTP listener.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on it answers there.
+    pub fn moved_to(&mut self, port: u16) {
+        self.port = port;
+    }
+
+    /// SIGKILL to its workers. The launcher starts another one.
+    pub fn kill_worker(&self) {
+        for pid in self.worker_pids() {
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
+        }
+    }
+
+    /// SIGHUP to its launcher.
+    pub fn reload(&self) {
+        kill_process(Pid::from_raw(self.launcher_pid()).unwrap(), Signal::HUP).unwrap();
+    }
+
+    /// Starts it as systemd does a service with a socket unit: with that listening socket, by that name.
+    pub fn start_with_socket(&mut self, socket: TcpListener, name: &str) {
+        assert!(self.launcher.is_none(), "node {} runs", self.name);
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let run = self.command();
+        // A shell knows the pid that its program will have, and can give a descriptor a number.
+        let mut command = Command::new("/bin/sh");
+        let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" run 3<&0 0</dev/null";
+        command.args(["-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+        clean_env(&mut command);
+        command.env("LISTEN_FDNAMES", name).envs(self.env.iter().cloned());
+        command.stdin(std::os::fd::OwnedFd::from(socket)).stdout(log.try_clone().unwrap()).stderr(log);
+        self.launcher = Some(spawn(&mut command));
     }
 
     /// Starts it as a service manager does: the committed binary, whatever that is by now.
@@ -235,8 +291,13 @@ impl Node {
 
     /// Answers `GET path`: the status and the body; `None` when nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.get_within(path, Duration::from_secs(5))
+    }
+
+    /// As [`Self::get`], for one who waits so long for the answer.
+    pub fn get_within(&self, path: &str, patience: Duration) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

@@ -11,11 +11,12 @@ use exuvia::publish::{Pack, pack};
 use exuvia::types::{ArchiveFormat, ReleaseId, Target};
 use serde_json::{Value, json};
 
-use super::builds;
+use super::builds::{self, Product};
 
 /// What a web server serves: `releases.json`, and a folder for each version.
 pub struct Releases {
     tree: PathBuf,
+    product: &'static Product,
     listed: Mutex<BTreeMap<String, Value>>,
 }
 
@@ -37,9 +38,9 @@ impl SignedAs {
 }
 
 impl Releases {
-    pub fn new(tree: PathBuf) -> Self {
+    pub fn new(product: &'static Product, tree: PathBuf) -> Self {
         fs::create_dir_all(&tree).unwrap();
-        let releases = Self { tree, listed: Mutex::default() };
+        let releases = Self { tree, product, listed: Mutex::default() };
         releases.write();
         releases
     }
@@ -50,7 +51,8 @@ impl Releases {
 
     /// Publishes the real build of that version.
     pub fn publish(&self, version: &'static str) {
-        self.list(version, &packed(&SignedAs::release(version), &builds::exuvia(version)));
+        let signed_as = SignedAs { product: self.product.name, ..SignedAs::release(version) };
+        self.list(version, &packed(&signed_as, &self.product.build(version)));
     }
 
     /// Publishes a release that misbehaves.
@@ -90,7 +92,7 @@ impl Releases {
 
     /// The served archive of a version.
     pub fn archive(&self, version: &str) -> PathBuf {
-        self.tree.join(version).join(asset_name())
+        self.tree.join(version).join(asset_name(self.product.name))
     }
 
     fn list(&self, version: &str, archive: &Path) {
@@ -98,7 +100,7 @@ impl Releases {
         fs::create_dir_all(&folder).unwrap();
         let mut assets = Vec::new();
         for suffix in ["", ".sig"] {
-            let name = asset_name() + suffix;
+            let name = asset_name(self.product.name) + suffix;
             let mut from = archive.as_os_str().to_owned();
             from.push(suffix);
             let size = fs::copy(&from, folder.join(&name)).unwrap();
@@ -117,16 +119,16 @@ impl Releases {
     }
 }
 
-fn asset_name() -> String {
-    format!("exuvia-{}.tar.zst", Target::of_this_build())
+fn asset_name(product: &str) -> String {
+    format!("{product}-{}.tar.zst", Target::of_this_build())
 }
 
 /// The archive of a real build, packed once for all tests.
 fn packed(signed_as: &SignedAs, binary: &Path) -> PathBuf {
     static PACKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = PACKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let archive = |out: &Path| out.join(signed_as.version).join(asset_name());
-    let done = binary.with_file_name("packed");
+    let archive = |out: &Path| out.join(signed_as.version).join(asset_name(signed_as.product));
+    let done = binary.with_file_name(format!("packed-{}", signed_as.product));
     let newer = |done: &Path| {
         let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
         changed(&archive(done)).is_ok_and(|packed| changed(binary).is_ok_and(|built| built <= packed))

@@ -1,0 +1,59 @@
+//! What those who ask a node notice when its worker, and its launcher, become other ones: see
+//! `scripts/bench-worker-change`.
+
+#![allow(clippy::disallowed_methods, reason = "it sets up hosts, and reads what machine this is")]
+#![allow(unreachable_pub, reason = "shared with the end-to-end tests")]
+
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[path = "../tests/support/http_server.rs"]
+mod http_server;
+#[path = "../tests/e2e/support/mod.rs"]
+mod support;
+
+use support::load::{QUIET, through_every_change};
+
+/// What a change may add to the longest answer of quiet times.
+const GOAL_MS: f64 = 250.0;
+
+fn main() -> ExitCode {
+    let reports = through_every_change(Duration::from_secs(5));
+    let quiet = reports.iter().filter(|report| report.phase == QUIET).map(|report| report.longest_ms);
+    let quiet = quiet.fold(0.0, f64::max);
+    println!(
+        "{:<10} {:<16} {:>9} {:>8} {:>7} {:>11} {:>13}",
+        "", "", "requests", "refused", "failed", "longest/ms", "beyond quiet"
+    );
+    let mut holds = true;
+    for report in &reports {
+        let beyond = (report.longest_ms - quiet).max(0.0);
+        println!(
+            "{:<10} {:<16} {:>9} {:>8} {:>7} {:>11.1} {:>13.1}",
+            report.phase, report.clients, report.requests, report.refused, report.failed, report.longest_ms, beyond
+        );
+        if let Some(error) = &report.first_error {
+            println!("           first error: {error}");
+        }
+        holds &= report.refused == 0 && report.failed == 0 && beyond <= GOAL_MS;
+    }
+    println!("\n{}", machine());
+    let verdict = if holds { "holds" } else { "DOES NOT HOLD" };
+    println!("goal: none refused, none failed, at most {GOAL_MS} ms beyond the longest of quiet times: {verdict}");
+    if holds || !std::env::args().any(|word| word == "--check") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model =
+        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!(
+        "on {cores} cores ({model}), Linux {}, load average at the end {load}",
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
