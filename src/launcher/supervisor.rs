@@ -133,6 +133,9 @@ impl Supervisor {
             }
             worker => {
                 end_myself_after(None);
+                // A verdict for which the disk had no room went with the launcher before: for this one
+                // the trial was cut short.
+                supervisor.recover_trial();
                 supervisor.active = worker;
                 if supervisor.active.is_none() {
                     supervisor.start_running();

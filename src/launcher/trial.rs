@@ -20,12 +20,17 @@ use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::sockets::Sockets;
 use super::supervisor::Supervisor;
 use super::verdict::{Failure, doing};
-use crate::install::{Binary, CommitError, Committed, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial};
+use crate::install::{
+    Binary, CommitError, Committed, InstallError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial,
+};
 use crate::sys::{Exit, Moment, blames_host, end_myself_after};
 use crate::types::Overlap;
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
+
+/// Until a commit is tried again for which the disk had no room.
+const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The exit code by which a worker says that it could not use its files: a full disk, say.
 const STORAGE: i32 = 9;
@@ -339,6 +344,15 @@ impl Supervisor {
             Ok(committed) => committed,
             Err(error @ CommitError::LeaseLost) => {
                 return self.fail(&Failure::inconclusive("lease-lost", error.to_string()));
+            }
+            // The candidate serves meanwhile, and the committed binary is still the old one.
+            Err(CommitError::Install(InstallError::Sys(error))) if error.is_passing() => {
+                tracing::warn!(event = "commit_put_off", %error, "tries again");
+                end_myself_after(None);
+                if let Some((_, deadline)) = &mut self.candidate {
+                    *deadline = Moment::now().after(COMMIT_AGAIN);
+                }
+                return;
             }
             Err(error @ CommitError::Install(_)) => {
                 return self.fail(&Failure::inconclusive("commit", error.to_string()));

@@ -27,7 +27,7 @@ use nix::libc;
 use support::builds;
 
 /// How many stories are told at a time. They mostly wait.
-const JOBS: usize = 4;
+const JOBS: usize = 5;
 
 /// One test at a time: each has its own jobs.
 fn turn() -> MutexGuard<'static, ()> {
@@ -79,7 +79,7 @@ fn l1_a_kill_in_the_recovery_from_a_kill_leaves_old_or_new_and_ends_upgraded() {
     let recorded = turns.iter().rev().find(|point| point.place.path.ends_with("/install.json"));
     for first in [trial, announced, recorded].into_iter().flatten() {
         let kills = KILLS.into_iter().take(2).cycle();
-        for (second, blow) in places(&story.record_recovery(first)).into_iter().step_by(2).zip(kills) {
+        for (second, blow) in places(&story.record_recovery(first)).into_iter().step_by(3).zip(kills) {
             cases.push(Case::Twice { story, first: first.clone(), second, blow });
         }
     }

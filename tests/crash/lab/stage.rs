@@ -89,8 +89,10 @@ impl Stage {
             return Some(End::WentBack);
         }
         let attempts = self.attempts();
-        let last = attempts.iter().find(|attempt| attempt["to"] == NEW)?;
-        matches!(last["outcome"].as_str(), Some("rolled-back" | "refused")).then_some(End::Vetoed)
+        let vetoed = |attempt: &Value| {
+            attempt["to"] == NEW && matches!(attempt["outcome"].as_str(), Some("rolled-back" | "refused"))
+        };
+        attempts.iter().any(vetoed).then_some(End::Vetoed)
     }
 
     /// The history, the latest first; nothing where it cannot be told now.
