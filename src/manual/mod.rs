@@ -4,6 +4,8 @@
 //!   exit codes, control socket and HTTP.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
+//! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
+//!   and the tests of each of its traps.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
@@ -17,6 +19,9 @@ pub mod threats {}
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
+
+#[doc = include_str!("metadata.md")]
+pub mod metadata {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
