@@ -243,11 +243,15 @@ impl Worker {
     /// costs the note of it for now, and never the node: the record keeps its verdicts.
     async fn catch_up(&self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
+        // An attempt of this worker's own is no orphan.
+        let idle = self.running.is_none();
         let caught_up = tokio::task::spawn_blocking(move || -> Result<_, WorkerError> {
             let record = engine.install.node(&engine.node)?;
             if let Some(record) = &record {
                 import_verdicts(&engine, record, Timestamp::now())?;
-                close_orphans(&engine, record, Timestamp::now())?;
+                if idle {
+                    close_orphans(&engine, record, Timestamp::now())?;
+                }
             }
             match engine.install.prune() {
                 Ok(removed) => {

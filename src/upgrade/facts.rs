@@ -10,6 +10,7 @@ use super::engine::{Engine, Observer};
 use super::error::UpgradeError;
 use super::offer::Offer;
 use super::run::Found;
+use super::verdicts::import_verdicts;
 use crate::fetch::Freshness;
 use crate::install::Policy;
 use crate::rollout::{Available, Direction, Maintenance, Plan, Question, Request, Veto, Why};
@@ -81,6 +82,11 @@ impl Engine {
 
     pub(super) fn facts(&self, offer: &Offer, now: Timestamp) -> Result<Facts, UpgradeError> {
         let available = offer.available(self);
+        // The launcher may have found something out since, and nobody decides without knowing it:
+        // a version that has just failed would be tried again before its veto is heard of.
+        if let Some(record) = self.install.node(&self.node)? {
+            import_verdicts(self, &record, now)?;
+        }
         Ok(Facts {
             now,
             vetoes: self.ledger.active_vetoes(now)?,

@@ -18,8 +18,8 @@ pub(super) fn attempt_of(trial: &str) -> Option<AttemptId> {
     trial.split_once('-')?.0.parse().ok()
 }
 
-/// Takes over what the launcher found out, each verdict once, and closes attempts that a worker
-/// which is no more left open. Called at a worker's start and after each verdict.
+/// Takes over what the launcher found out, each verdict once. Called at a worker's start, after each
+/// verdict, and before each decision.
 pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
     for verdict in &record.verdicts {
         let reason = format!("{}: {}", verdict.reason, verdict.detail);
@@ -60,7 +60,7 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
     Ok(())
 }
 
-/// Closes attempts that no process works on any more.
+/// Closes attempts that no process works on any more. The caller works on none.
 pub fn close_orphans(engine: &Engine, record: &NodeRecord, now: Timestamp) -> Result<(), LedgerError> {
     let under_way = record.trial.as_ref().and_then(|trial| attempt_of(&trial.id));
     for attempt in engine.ledger.open_attempts()? {

@@ -289,3 +289,15 @@ fn an_operator_is_told_that_a_candidate_was_refused() {
     node.wait_until_it_runs("1.0.0");
     host.assert_clean(&["1.0.0"], &[&node]);
 }
+
+#[test]
+fn a_verdict_that_no_worker_has_heard_yet_counts_already() {
+    let Refused { host, mut node, .. } = offered("exits 3").says("rolled-back", &["exited: "]);
+    assert!(node.stop().success());
+    // The launcher's own record of the verdict is what remains.
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        fs::remove_file(host.path("data/one").join(file)).ok();
+    }
+    node.cli(&["upgrade"]).exits(5).says("1.1.0");
+    assert_eq!(node.history().len(), 1, "the failed trial, and no other: {:#?}", node.history());
+}
