@@ -9,6 +9,7 @@
 //! [`Updater`] puts the requests and the files of this host around it.
 
 mod digests;
+mod error;
 mod fields;
 mod json;
 pub mod metadata;
@@ -19,14 +20,13 @@ mod trusted;
 mod updater;
 
 pub use digests::{Digests, Mismatch, Verifier};
+pub use error::MetadataError;
 pub use fields::{FormatError, Kind, Problem};
 pub use json::{Integer, Json, JsonError, Object};
 pub use rules::{Limits, Rules};
 pub use search::{Search, Step};
 pub use text::canonical;
-pub use trusted::{
-    MetadataError, Novelty, TrustedSet, WithFinalRoot, WithRoot, WithSnapshot, WithTargets, WithTimestamp,
-};
+pub use trusted::{Novelty, TrustedSet, WithFinalRoot, WithRoot, WithSnapshot, WithTargets, WithTimestamp};
 pub use updater::{
     Answer, Refreshed, RemoteFile, Repository, SetAside, SetAsideReason, Store, UpdateError, Updater, file_name,
     percent_encoded,

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
+use super::error::MetadataError;
 use super::metadata::{RoleType, TargetFile};
-use super::trusted::{MetadataError, TrustedSet, WithTargets};
+use super::trusted::{TrustedSet, WithTargets};
 
 /// The search for one target through the delegations: roles in their order of precedence, each one's
 /// own delegations before its siblings, each role once, and nothing fetched before its turn.

@@ -66,7 +66,7 @@ impl Site {
         }
         sim.next_root();
         let sim = Arc::new(Mutex::new(sim));
-        let served = sim.clone();
+        let behind = sim.clone();
         let server = Server::start(move |request, stream| {
             use crate::sim::Fault;
             use exuvia::tuf::{Answer, RemoteFile, Repository};
@@ -76,11 +76,11 @@ impl Site {
                 _ => return reply(stream, 400, &[], b"another address"),
             };
             let (RemoteFile::Metadata(name) | RemoteFile::Target(name)) = file;
-            if matches!(served.lock().unwrap().faults.get(name), Some(Fault::Fail)) {
+            if matches!(behind.lock().unwrap().faults.get(name), Some(Fault::Fail)) {
                 return;
             }
             let mut body = Vec::new();
-            let answer = crate::sim::block_on(crate::sim::Remote(served.clone()).fetch(file, &mut body));
+            let answer = crate::sim::block_on(crate::sim::Remote(behind.clone()).fetch(file, &mut body));
             match answer {
                 Ok(Answer::Whole) => reply(stream, 200, &[], &body),
                 Ok(Answer::Absent) => reply(stream, 404, &[], b"no such file"),
@@ -93,7 +93,7 @@ impl Site {
         Self { server, sim, dir: tempfile::tempdir().unwrap() }
     }
 
-    fn run(&self, args: &[&str]) -> (bool, String) {
+    fn run(args: &[&str]) -> (bool, String) {
         let output = Command::new(program()).args(args).env_clear().output().unwrap();
         let code = output.status.code().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
@@ -107,12 +107,12 @@ impl Site {
 
     fn init(&self, version: usize) -> bool {
         std::fs::write(self.path("first.json"), self.sim.lock().unwrap().published_root(version)).unwrap();
-        self.run(&["--metadata-dir", &self.path("D"), "init", &self.path("first.json")]).0
+        Self::run(&["--metadata-dir", &self.path("D"), "init", &self.path("first.json")]).0
     }
 
     fn refresh(&self) -> bool {
         let url = self.server.url(METADATA);
-        self.run(&["--metadata-url", &url, "--metadata-dir", &self.path("D"), "refresh"]).0
+        Self::run(&["--metadata-url", &url, "--metadata-dir", &self.path("D"), "refresh"]).0
     }
 
     fn download(&self, names: &[&str]) -> bool {
@@ -123,7 +123,7 @@ impl Site {
             args.extend(["--target-name", name]);
         }
         args.extend(["--target-base-url", &targets, "download"]);
-        self.run(&args).0
+        Self::run(&args).0
     }
 
     fn file(&self, name: &str) -> Option<Vec<u8>> {
@@ -174,7 +174,7 @@ fn the_example_client_initialises_refreshes_and_downloads() {
     assert_eq!(site.file("T/sub%2Fsecond").unwrap(), b"22");
     let asked = site.requests();
     assert_eq!(asked[..4], ["3.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"]);
-    assert!(asked[4].ends_with(".first") && asked[5] == "1...%2Frole.json" && asked[6].starts_with("sub/"));
+    assert!(asked[4].contains(".first") && asked[5] == "1...%2Frole.json" && asked[6].starts_with("sub/"));
     assert_eq!(asked.len(), 7);
     assert!(site.names("D").contains(&"..%2Frole.json".to_owned()));
     // What is there is not fetched again.
@@ -234,13 +234,13 @@ fn t01_the_example_client_refuses_a_root_that_does_not_verify_and_keeps_what_it_
     let trusted = site.file("D/trusted/root.json");
     for wrong in [&b""[..], b"{}", &site.sim.lock().unwrap().published_root(1)[1..]] {
         std::fs::write(site.path("wrong.json"), wrong).unwrap();
-        let (done, said) = site.run(&["--metadata-dir", &site.path("D"), "init", &site.path("wrong.json")]);
+        let (done, said) = Site::run(&["--metadata-dir", &site.path("D"), "init", &site.path("wrong.json")]);
         assert!(!done && !said.is_empty());
     }
     assert_eq!(site.file("D/trusted/root.json"), trusted);
     assert_eq!(site.names("D"), ["root.json", "trusted"]);
     for args in [&[][..], &["refresh"], &["--metadata-dir", "x"], &["--metadata-dir", &site.path("D"), "refresh"]] {
-        assert!(!site.run(args).0);
+        assert!(!Site::run(args).0);
     }
     assert!(site.server.requests().is_empty());
 }

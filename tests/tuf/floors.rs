@@ -33,9 +33,11 @@ fn set_versions(sim: &mut Sim, number: u64) {
     }
 }
 
+type Rotate = fn(&Client);
+
 #[test]
 fn t11_a_rotation_of_timestamp_or_snapshot_keys_takes_away_the_floors() {
-    let rotations: &[(&str, fn(&Client))] = &[
+    let rotations: &[(&str, Rotate)] = &[
         ("a new timestamp key", |client| client.sim().rotate(RoleType::Timestamp, 50)),
         ("a new snapshot key", |client| client.sim().rotate(RoleType::Snapshot, 51)),
         // The old key still signs, and the stored files still verify.

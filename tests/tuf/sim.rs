@@ -1,6 +1,7 @@
 //! A repository that tests edit: `sim.snapshot.head.version` and so on are plain values, and every file
 //! is signed when it is asked for.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -54,6 +55,13 @@ pub enum Fault {
 pub struct Broken;
 
 pub type Error = UpdateError<Broken>;
+
+/// Payload, signers, and whether indented.
+type SignedAs = (Vec<u8>, Vec<u8>, bool);
+
+thread_local! {
+    static SIGNED: RefCell<BTreeMap<SignedAs, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 pub struct Sim {
     pub root: Root,
@@ -152,20 +160,17 @@ impl Sim {
     /// Signs deterministically enough: the same bytes each time would need the same randomness, so a
     /// file that was signed once is kept.
     pub fn signed<T: Signed>(&self, name: &str, signed: &T) -> Vec<u8> {
-        thread_local! {
-            static KNOWN: std::cell::RefCell<BTreeMap<(Vec<u8>, Vec<u8>, bool), Vec<u8>>> = const { std::cell::RefCell::new(BTreeMap::new()) };
-        }
         let mut metadata = Metadata::new(signed.clone());
         let signers = self.signers.get(name).cloned().unwrap_or_default();
         let key = (metadata.signed_bytes(), signers.clone(), self.indented);
-        if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+        if let Some(known) = SIGNED.with_borrow(|known| known.get(&key).cloned()) {
             return known;
         }
         for number in signers {
             metadata.add_signature(&signer(number)).unwrap();
         }
         let bytes = if self.indented { metadata.to_indented_bytes() } else { metadata.to_bytes() }.unwrap();
-        KNOWN.with_borrow_mut(|known| known.insert(key, bytes.clone()));
+        SIGNED.with_borrow_mut(|known| known.insert(key, bytes.clone()));
         bytes
     }
 
@@ -381,7 +386,7 @@ impl Client {
         let requests = self.requests();
         let top = requests.iter().position(|name| name.ends_with("targets.json")).unwrap();
         let name = |file: &String| decode(file.split_once('.').unwrap().1.strip_suffix(".json").unwrap());
-        requests[top + 1..].iter().filter(|file| file.ends_with(".json")).map(name).collect()
+        requests[top + 1..].iter().filter(|file| file.strip_suffix(".json").is_some()).map(name).collect()
     }
 
     pub fn file(&self, name: &str) -> Option<Vec<u8>> {

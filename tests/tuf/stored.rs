@@ -1,14 +1,17 @@
 //! What lies on this host may be anything: it never stops a client, and is never trusted for lying there.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use exuvia::tuf::SetAsideReason;
 
 use crate::sim::{Client, block_on, bump, version};
 
+type Spoil = fn(&Path);
+
 #[test]
 fn t51_no_damage_to_stored_files_stops_a_client() {
-    let damage: &[(&str, fn(&std::path::Path))] = &[
+    let damage: &[(&str, Spoil)] = &[
         ("empty", |path| std::fs::write(path, "").unwrap()),
         ("garbage", |path| std::fs::write(path, "\0\u{1}{").unwrap()),
         ("another file", |path| std::fs::write(path, "{\"signed\":{},\"signatures\":[]}").unwrap()),

@@ -104,7 +104,7 @@ fn t21_digest_signature_version_rollback_and_expiry_are_judged_in_this_order_and
         let bytes = sim.signed("snapshot", &sim.snapshot);
         sim.timestamp.snapshot.digests = Some(Digests::sha256_of(&mut &bytes[..]).unwrap().1);
     };
-    sim_too_long(&client);
+    assert!(matches!(client.refresh(), Err(UpdateError::TooLong { .. })));
     let error = next(&|sim| {
         sim.timestamp.snapshot.length = None;
     });
@@ -135,10 +135,6 @@ fn t21_digest_signature_version_rollback_and_expiry_are_judged_in_this_order_and
     drop(sim);
     client.refresh().unwrap();
     assert_eq!(client.version("snapshot"), 3);
-}
-
-fn sim_too_long(client: &Client) {
-    assert!(matches!(client.refresh(), Err(UpdateError::TooLong { .. })));
 }
 
 #[test]
@@ -315,6 +311,8 @@ fn a_product_s_own_metadata_counts_ml_dsa_keys_alone() {
     assert!(!key.verifies(KeyPolicy::MlDsa, b"x", &Signature::new(key.keyid(), &[0; 64])));
 }
 
+type Expected = fn(&Error) -> bool;
+
 #[test]
 fn t39_a_target_is_received_up_to_its_length_and_is_the_described_one_or_nothing() {
     let client = Client::new();
@@ -324,7 +322,6 @@ fn t39_a_target_is_received_up_to_its_length_and_is_the_described_one_or_nothing
     outcome.unwrap();
     assert_eq!(content, b"content");
     let address = client.requests().last().unwrap().clone();
-    type Expected = fn(&Error) -> bool;
     let faults: [(Fault, Expected); 6] = [
         (Fault::Endless, |error| {
             matches!(error, UpdateError::Target { source: Mismatch::Length { found: 8, .. }, .. })
@@ -379,7 +376,9 @@ fn t38_a_target_with_a_digest_that_cannot_be_computed_is_not_even_asked_for() {
 
 #[test]
 fn t52_whatever_a_server_sends_is_an_error_and_never_a_panic() {
-    for bytes in [&b""[..], b"{", b"[]", b"null", b"{\"signed\":{},\"signatures\":[]}", b"\xff\xfe", &[b'['; 60_000]] {
+    for bytes in
+        [&b""[..], b"{", b"[]", b"null", b"{\"signed\":{},\"signatures\":[]}", b"\xff\xfe", &vec![b'['; 60_000]]
+    {
         for file in ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"] {
             let client = Client::new();
             client.sim().faults.insert(file.into(), Fault::Bytes(bytes.to_vec()));

@@ -2,7 +2,7 @@ use std::io;
 
 use crate::sys::SysError;
 use crate::tuf::digests::Mismatch;
-use crate::tuf::trusted::MetadataError;
+use crate::tuf::error::MetadataError;
 use crate::types::ByteLimit;
 
 /// Why an update or a download ended early. What was verified before is stored, and stays trusted;

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::name::file_name;
 use crate::sys::{Dir, Lock, SysError};
+use crate::tuf::error::MetadataError;
 use crate::tuf::metadata::{RoleType, RoleVersion};
-use crate::tuf::trusted::MetadataError;
 use crate::types::{ByteLimit, Sha256Digest};
 
 /// What a client remembers on this host: the trusted files as they were received.
