@@ -77,9 +77,8 @@ fn tests() -> BTreeSet<String> {
 
 /// The cells of each row of the tables in `text`, heads left out.
 fn table(text: &str) -> Vec<Vec<&str>> {
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| row ") && !line.starts_with("| setting "));
+    let heads = ["| row ", "| setting ", "| failure ", "| code ", "| alert "];
+    let lines = text.lines().filter(|line| line.starts_with("| ") && !heads.iter().any(|head| line.starts_with(head)));
     lines.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
@@ -175,6 +174,42 @@ fn every_trap_of_the_metadata_client_has_a_test() {
     let named = |number: &String| tests.iter().any(|name| format!("_{name}").contains(&format!("_t{number}_")));
     let without: Vec<_> = wanted.iter().filter(|number| !named(number)).collect();
     assert!(without.is_empty(), "no test begins with t{without:?}");
+}
+
+#[test]
+fn every_failure_of_others_names_the_tests_that_show_what_happens_here() {
+    let (text, tests) = (page("failures.md"), tests());
+    let (now, later) = text.split_once("\n## Not yet\n").expect("the page has two tables");
+    let mut flaws = Vec::new();
+    let rows = table(now);
+    assert!(rows.len() > 25, "the table was not found");
+    for cells in rows {
+        let [failure, _here, named] = cells[..] else { panic!("not three cells: {cells:?}") };
+        let named = quoted(named);
+        if named.is_empty() {
+            flaws.push(format!("\"{failure}\" names no test"));
+        }
+        let missing = named.into_iter().filter(|name| !tests.contains(*name));
+        flaws.extend(missing.map(|name| format!("\"{failure}\" names {name}, which is no test")));
+    }
+    assert!(flaws.is_empty(), "src/manual/failures.md:\n{}", flaws.join("\n"));
+    assert!(table(later).iter().all(|cells| cells.len() == 2), "what is missing is said in two cells");
+}
+
+#[test]
+fn every_exit_code_and_every_alert_says_what_to_do_at_night() {
+    let text = page("operations.md");
+    let rows: BTreeSet<_> = table(&text).into_iter().map(|cells| cells[0].trim_matches('`').to_owned()).collect();
+    let codes = page("flow.md");
+    let (_, codes) = codes.split_once("## Exit codes").expect("the codes are in the chapter on the flow");
+    let (codes, _) = codes.split_once("\n## ").expect("more follows");
+    let alerts = fs::read_to_string(root().join("release/monitoring/alerts.yml")).unwrap();
+    let alerts = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let wanted: Vec<String> =
+        table(codes).into_iter().map(|cells| cells[0].to_owned()).chain(alerts.map(str::to_owned)).collect();
+    assert!(wanted.len() > 20, "codes and alerts were not found: {wanted:?}");
+    let missing: Vec<_> = wanted.into_iter().filter(|name| !rows.contains(name)).collect();
+    assert!(missing.is_empty(), "src/manual/operations.md has no row for {missing:?}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ mod copy;
 mod decode;
 mod error;
 pub mod extract;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod limits;
 mod signed;

@@ -19,6 +19,9 @@
 mod blobs;
 mod entry;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listing;
 mod lookup;
 mod prune;

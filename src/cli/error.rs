@@ -94,7 +94,8 @@ impl ToolError for CliError {
 
 fn of_install(error: &InstallError) -> Exit {
     match error {
-        InstallError::Unsupported { .. } | InstallError::NoFolder(_) => Exit::Unsupported,
+        InstallError::Unsupported { .. } | InstallError::NoFolder(_) | InstallError::NotUtf8(_) => Exit::Unsupported,
+        InstallError::Replaced(_) => Exit::Policy,
         InstallError::Busy(_) => Exit::Busy,
         InstallError::Record { .. }
         | InstallError::Digest { .. }

@@ -13,11 +13,11 @@ use crate::node::App;
 use crate::rollout::Pause;
 
 pub(super) fn pin(app: &App, cli: &Cli, Pin { version }: &Pin) -> Result<ExitCode, CliError> {
-    change(app, cli, |policy| policy.pin = Some(version.clone()))
+    change(app, cli, |policy| policy.set_pin(Some(version.clone())))
 }
 
 pub(super) fn unpin(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    change(app, cli, |policy| policy.pin = None)
+    change(app, cli, |policy| policy.set_pin(None))
 }
 
 pub(super) fn pause(app: &App, cli: &Cli, args: &PauseArgs) -> Result<ExitCode, CliError> {

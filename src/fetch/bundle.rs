@@ -112,7 +112,7 @@ impl fmt::Display for Bundle {
 }
 
 /// The names under which the bundle may hold what has this address, longest first.
-fn candidates(address: &str) -> Result<Vec<String>, FetchError> {
+pub(super) fn candidates(address: &str) -> Result<Vec<String>, FetchError> {
     let whole = |names: Vec<String>| names.join("/");
     if !address.contains("://") {
         return plain_names(address).map(|names| vec![whole(names)]).ok_or_else(|| outside(address));

@@ -230,7 +230,7 @@ fn first_page(api: &Url, Repository { owner, name }: &Repository) -> Url {
 }
 
 /// Pages, put together to one listing.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     settings: &'a HttpSettings,
     bytes: Vec<u8>,
     count: usize,
@@ -243,12 +243,12 @@ struct Numbered {
 }
 
 impl<'a> Pages<'a> {
-    fn new(settings: &'a HttpSettings) -> Self {
+    pub(super) fn new(settings: &'a HttpSettings) -> Self {
         Self { settings, bytes: b"[".to_vec(), count: 0, seen: HashSet::new() }
     }
 
     /// Adds a page; `false` when that is all that a listing may hold.
-    fn add(&mut self, page: &[u8], url: impl FnOnce() -> String) -> Result<bool, FetchError> {
+    pub(super) fn add(&mut self, page: &[u8], url: impl FnOnce() -> String) -> Result<bool, FetchError> {
         let entries: Vec<&RawValue> =
             serde_json::from_slice(page).map_err(|source| not_a_listing(page, url(), source))?;
         for entry in entries {
@@ -271,7 +271,7 @@ impl<'a> Pages<'a> {
         Ok(true)
     }
 
-    fn into_bytes(mut self) -> Vec<u8> {
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
         self.bytes.push(b']');
         self.bytes
     }

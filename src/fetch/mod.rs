@@ -24,6 +24,9 @@ mod body;
 mod bundle;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod github;
 mod http;
 mod link;

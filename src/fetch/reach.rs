@@ -61,7 +61,7 @@ impl HostName {
         Some(Self { host: url.host()?.to_owned(), port: url.port() })
     }
 
-    fn is_host_of(&self, url: &Url) -> bool {
+    pub(super) fn is_host_of(&self, url: &Url) -> bool {
         url.host().is_some_and(|host| host.to_owned() == self.host)
     }
 

@@ -51,6 +51,22 @@ pub(super) enum Unusable {
 }
 
 impl Kept {
+    pub(super) fn from_bytes(mut body: Vec<u8>) -> Result<Self, Unusable> {
+        let end = body.iter().take(HEAD_LIMIT).position(|byte| *byte == b'\n').ok_or(Unusable::Head)?;
+        let head: Head = serde_json::from_slice(&body[..end]).map_err(|_| Unusable::Head)?;
+        body.drain(..=end);
+        let etag = head.etag.map(|text| entity_tag(text.as_bytes()).ok_or(Unusable::Head)).transpose()?;
+        Ok(Self { fetched_at: head.fetched_at, etag, body })
+    }
+
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let etag = self.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let mut bytes = serde_json::to_vec(&Head { fetched_at: self.fetched_at, etag })?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.body);
+        Ok(bytes)
+    }
+
     /// Whether it was fetched less than `lifetime` ago. What comes from the future is stale.
     pub(super) fn is_fresh(&self, now: Timestamp, lifetime: std::time::Duration) -> bool {
         let age = now.duration_since(self.fetched_at);
@@ -85,12 +101,7 @@ impl Shared {
 
     fn read(&self) -> Result<Kept, Unusable> {
         let limit = ByteLimit::bytes(self.limit.get().saturating_add(HEAD_LIMIT as u64));
-        let mut body = self.dir.read(&self.file(), limit)?;
-        let end = body.iter().take(HEAD_LIMIT).position(|byte| *byte == b'\n').ok_or(Unusable::Head)?;
-        let head: Head = serde_json::from_slice(&body[..end]).map_err(|_| Unusable::Head)?;
-        body.drain(..=end);
-        let etag = head.etag.map(|text| entity_tag(text.as_bytes()).ok_or(Unusable::Head)).transpose()?;
-        Ok(Kept { fetched_at: head.fetched_at, etag, body })
+        Kept::from_bytes(self.dir.read(&self.file(), limit)?)
     }
 
     /// Removes the copy, whatever it is.
@@ -109,13 +120,7 @@ impl Shared {
     pub(super) fn store(&self, kept: &Kept) {
         // What a killed writer left. Siblings that write just now are not disturbed.
         let _ = self.dir.sweep();
-        let etag = kept.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        let head = Head { fetched_at: kept.fetched_at, etag };
-        let outcome = serde_json::to_vec(&head).map(|mut bytes| {
-            bytes.push(b'\n');
-            bytes.extend_from_slice(&kept.body);
-            self.dir.replace(&self.file(), &bytes, 0o600)
-        });
+        let outcome = kept.to_bytes().map(|bytes| self.dir.replace(&self.file(), &bytes, 0o600));
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -75,9 +75,9 @@ pub(super) struct TarBundle {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Member {
-    at: u64,
-    length: u64,
+pub(super) struct Member {
+    pub(super) at: u64,
+    pub(super) length: u64,
 }
 
 impl TarBundle {
@@ -114,7 +114,7 @@ impl TarBundle {
 }
 
 #[derive(Debug)]
-enum Unread {
+pub(super) enum Unread {
     Bundle(BundleError),
     Io(io::Error),
 }
@@ -126,7 +126,7 @@ impl From<BundleError> for Unread {
 }
 
 /// Reads every header of a tar of that length, up to its end.
-fn index(
+pub(super) fn index(
     length: u64,
     mut read: impl FnMut(&mut [u8; 512], u64) -> io::Result<()>,
 ) -> Result<BTreeMap<String, Member>, Unread> {

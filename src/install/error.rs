@@ -25,6 +25,16 @@ pub enum InstallError {
         .0.display()
     )]
     NoFolder(PathBuf),
+    /// The committed path is no text, and goes through messages that are.
+    #[error("the path of the running program, {}, is not UTF-8; install it at one that is", .0.display())]
+    NotUtf8(PathBuf),
+    /// Somebody put another binary at the committed path.
+    #[error(
+        "{} is not the binary any more that the nodes here run: somebody installed another one, and it is left as it is. \
+         Restart the nodes: they run what is installed, and upgrade from there",
+        .0.display()
+    )]
+    Replaced(PathBuf),
     /// A record is not what this program writes.
     #[error("{} is damaged ({reason}), and was left as it is; move it away, and it is made anew", path.display())]
     Record {

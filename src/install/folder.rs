@@ -70,10 +70,14 @@ impl Install {
 
     /// Opens (and at first makes) the folder beside the binary at `committed`.
     pub fn open(committed: &Path, product: &Product) -> Result<Self, InstallError> {
-        let no_folder = || InstallError::NoFolder(committed.to_owned());
-        let folder = committed.parent().ok_or_else(no_folder)?;
-        let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
-        let unsupported = |source| InstallError::Unsupported { folder: folder.to_owned(), source };
+        let (folder, name) = parts(committed)?;
+        // A full disk or a lack of handles passes: it must not turn a node into one that only tells.
+        let unsupported = |source: SysError| {
+            if source.is_passing() {
+                return InstallError::Sys(source);
+            }
+            InstallError::Unsupported { folder: folder.to_owned(), source }
+        };
         if let Some(manager) = package_manager(folder) {
             return Err(unsupported(SysError::refused(folder, Refusal::PackageManaged(manager))));
         }
@@ -93,9 +97,7 @@ impl Install {
     pub fn open_or_detached(committed: &Path, product: &Product, data: &PrivateDir) -> Result<Self, InstallError> {
         match Self::open(committed, product) {
             Err(error @ InstallError::Unsupported { .. }) => {
-                let no_folder = || InstallError::NoFolder(committed.to_owned());
-                let folder = committed.parent().ok_or_else(no_folder)?;
-                let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
+                let (folder, name) = parts(committed)?;
                 let dir = data.private_subdir("install", Loose::RefuseWritable)?;
                 Ok(Self::within(Dir::open(folder)?, name, dir, product, Some(error.to_string()))?)
             }
@@ -162,7 +164,9 @@ impl Install {
 
     /// Replaces the record of a node, durably. Only its own launcher may.
     pub fn write_node(&self, node: &NodeName, record: &NodeRecord) -> Result<(), InstallError> {
-        Ok(record::write(&self.nodes, &file_of(node), record)?)
+        let mut record = record.clone();
+        record::trim(&mut record);
+        Ok(record::write(&self.nodes, &file_of(node), &record)?)
     }
 
     /// The records of all nodes that can be read, by name.
@@ -238,6 +242,7 @@ impl Install {
             }
             Err(error) => return Err(error),
         };
+        let unchanged = found.clone();
         let by_operator = state.origin == Origin::Operator;
         let (mut record, adopted) = match found {
             Some(record) if !(by_operator && record.install_epoch < state.since) => (record, Adopted::AsRecorded),
@@ -256,7 +261,10 @@ impl Install {
         if self.detached.is_none() {
             self.keep_committed(&state.committed)?;
         }
-        self.write_node(node, &record)?;
+        // What is on disk already needs no room: a node that ran before starts on a full disk, too.
+        if unchanged.as_ref() != Some(&record) {
+            self.write_node(node, &record)?;
+        }
         Ok((record, adopted))
     }
 
@@ -273,7 +281,7 @@ impl Install {
             }
             Some(state) if state.committed.digest == found => State { next: None, ..state },
             other => {
-                let epoch = other.map_or(0, |state| state.epoch) + 1;
+                let epoch = other.map_or(0, |state| state.epoch).checked_add(1).unwrap_or(1);
                 let committed = Installed { version: own.clone(), digest: found };
                 State { committed, next: None, epoch, origin: Origin::Operator, since: epoch }
             }
@@ -346,6 +354,19 @@ impl Install {
         Ok(record::write(&self.dir, STATE, state)?)
     }
 
+    /// Refuses where somebody put another binary at the committed path since a node last started from
+    /// there: an upgrade would undo what that somebody did.
+    pub fn refuse_if_replaced(&self) -> Result<(), InstallError> {
+        let _lock = self.lock()?;
+        self.refuse_to_replace_another_than(&self.state()?.committed)
+    }
+
+    /// As [`Self::refuse_if_replaced`], for who holds the lock.
+    pub(super) fn refuse_to_replace_another_than(&self, committed: &Installed) -> Result<(), InstallError> {
+        let found = Binary::open(&self.home, &self.committed)?.digest();
+        if found == committed.digest { Ok(()) } else { Err(InstallError::Replaced(self.committed_path())) }
+    }
+
     /// What is committed, if anything was recorded yet.
     pub fn committed(&self) -> Result<Option<Installed>, InstallError> {
         Ok(record::read::<State>(&self.dir, STATE)?.map(|state| state.committed))
@@ -366,6 +387,18 @@ impl Install {
     pub(super) fn temporary_name(&self) -> String {
         format!(".{}.exuvia-new", self.committed)
     }
+}
+
+/// The folder of the committed path, and the name in it.
+fn parts(committed: &Path) -> Result<(&Path, &str), InstallError> {
+    // Workers and later launchers hear the path in JSON.
+    if committed.to_str().is_none() {
+        return Err(InstallError::NotUtf8(committed.to_owned()));
+    }
+    let no_folder = || InstallError::NoFolder(committed.to_owned());
+    let folder = committed.parent().ok_or_else(no_folder)?;
+    let name = committed.file_name().and_then(|name| name.to_str()).ok_or_else(no_folder)?;
+    Ok((folder, name))
 }
 
 fn file_of(node: &NodeName) -> String {

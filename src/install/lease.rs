@@ -50,7 +50,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 impl Lease {
     /// For how long it still holds; `None`: it does not.
-    fn remaining(&self, now: BootClock) -> Option<Duration> {
+    pub(super) fn remaining(&self, now: BootClock) -> Option<Duration> {
         let remaining = now.until(self.deadline);
         (self.boot == BootId::current() && !remaining.is_zero() && remaining <= LONGEST).then_some(remaining)
     }
@@ -78,8 +78,8 @@ impl Install {
         }
         let mut state = self.state()?;
         let newest = standing.map_or(0, |lease| lease.epoch.0).max(state.epoch);
-        // Guards against a forged epoch at the end of the number range.
-        let epoch = LeaseEpoch(newest.checked_add(1).unwrap_or(state.epoch + 1));
+        // Guards against forged epochs at the end of the number range.
+        let epoch = LeaseEpoch(newest.checked_add(1).or(state.epoch.checked_add(1)).unwrap_or(1));
         state.epoch = epoch.0;
         self.write_state(&state)?;
         let deadline = now.after(span.min(LONGEST));

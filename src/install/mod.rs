@@ -16,6 +16,9 @@ mod capabilities;
 mod commit;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod package;
 mod policy;
@@ -24,7 +27,7 @@ mod record;
 mod tests;
 
 pub use binary::{Binary, Installed};
-pub use commit::CommitError;
+pub use commit::{CommitError, Committed};
 pub use error::InstallError;
 pub use folder::{Adopted, Install};
 pub use lease::{Lease, LeaseEpoch, LeaseOutcome};

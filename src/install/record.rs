@@ -6,17 +6,21 @@ use serde::{Deserialize, Serialize};
 use super::binary::Installed;
 use super::error::InstallError;
 use super::lease::LeaseEpoch;
-use crate::sys::{Dir, SysError};
+use crate::sys::{Dir, Refusal, SysError};
 use crate::types::ByteLimit;
 
-/// Longest record that is read, in bytes.
-const LIMIT: ByteLimit = ByteLimit::kib(256);
+/// Longest record that is read, in bytes. None longer is written: see [`trim`].
+pub(super) const LIMIT: ByteLimit = ByteLimit::kib(256);
 
 /// Reads a record. `None` when there is none.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(dir: &Dir, name: &str) -> Result<Option<T>, InstallError> {
     let bytes = match dir.read(name, LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Ok(None),
+        // Nothing here writes such a record: it is as damaged as one that is no JSON.
+        Err(error) if matches!(error.refusal(), Some(Refusal::TooLong { .. })) => {
+            return Err(InstallError::Record { path: dir.path().join(name), reason: serde::de::Error::custom(error) });
+        }
         Err(error) => return Err(error.into()),
     };
     let parsed = serde_json::from_slice(&bytes);
@@ -25,10 +29,29 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(dir: &Dir, name: &str) -> Resul
 
 /// Replaces a record, atomically and durably.
 pub(super) fn write<T: Serialize>(dir: &Dir, name: &str, record: &T) -> Result<(), SysError> {
-    let mut bytes = serde_json::to_vec_pretty(record)
-        .map_err(|error| SysError::io("encode", dir.path().join(name), std::io::Error::other(error)))?;
-    bytes.push(b'\n');
+    let bytes =
+        encode(record).map_err(|error| SysError::io("encode", dir.path().join(name), std::io::Error::other(error)))?;
     dir.replace(name, &bytes, 0o600)
+}
+
+pub(super) fn encode<T: Serialize>(record: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(record)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Makes a record short enough to be read again. A failed candidate decides what stands in its verdict,
+/// and in JSON a byte can take six: the oldest outputs go first, then the oldest verdicts.
+pub(super) fn trim(record: &mut NodeRecord) {
+    while encode(record).is_ok_and(|bytes| !LIMIT.admits(bytes.len() as u64)) {
+        if let Some(verdict) = record.verdicts.iter_mut().find(|verdict| !verdict.output.is_empty()) {
+            verdict.output.clear();
+        } else if record.verdicts.is_empty() {
+            break;
+        } else {
+            record.verdicts.remove(0);
+        }
+    }
 }
 
 /// What one node runs, and what it is trying. Written by its launcher alone, before each step.

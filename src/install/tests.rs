@@ -199,6 +199,80 @@ fn a_damaged_record_is_set_aside_and_the_committed_binary_runs() {
 }
 
 #[test]
+fn l6_a_record_full_of_what_candidates_wrote_can_still_be_read() {
+    let site = Site::new();
+    let mut record = site.adopt("a", "1.0.0").0;
+    for n in 0..NodeRecord::VERDICTS {
+        // In JSON, six bytes for each of these.
+        record.conclude(Verdict { output: "\u{1}".repeat(8192), ..verdict(&format!("1.1.{n}"), VerdictKind::Bad) });
+    }
+    site.install.write_node(&node("a"), &record).unwrap();
+    let read = site.install.node(&node("a")).unwrap().unwrap();
+    assert_eq!(read.verdicts.len(), NodeRecord::VERDICTS, "an output goes before its verdict");
+    assert_eq!(read.verdicts.last(), record.verdicts.last(), "the latest stays whole");
+    assert_eq!(site.adopt("a", "1.0.0").1, Adopted::AsRecorded);
+}
+
+#[test]
+fn l6_a_record_longer_than_any_is_set_aside_and_the_committed_binary_runs() {
+    let site = Site::new();
+    fs::write(site.path("nodes/a.json"), " ".repeat(300 * 1024)).unwrap();
+    let aside = site.path("nodes/a.json.damaged");
+    assert_eq!(site.adopt("a", "1.0.0").1, Adopted::AfterDamage(aside));
+    fs::write(site.path("install.json"), " ".repeat(300 * 1024)).unwrap();
+    assert_eq!(site.adopt("a", "1.0.0").0.running, installed("1.0.0"));
+    site.assert_committed("1.0.0");
+}
+
+#[test]
+fn l6_an_epoch_at_the_end_of_its_range_stops_nobody() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    site.edit("install.json", |state| state["epoch"] = json!(u64::MAX));
+    let epoch = site.lease("a", &candidate, SPAN).unwrap();
+    site.install.commit(&candidate, epoch).unwrap();
+    site.edit("install.json", |state| state["epoch"] = json!(u64::MAX));
+    put(&site.committed(), &bytes("2.0.0"));
+    assert_eq!(site.adopt("b", "2.0.0").0.running, installed("2.0.0"));
+}
+
+#[test]
+fn l5_what_an_operator_installed_meanwhile_is_not_replaced_by_a_commit() {
+    let site = Site::new();
+    let candidate = site.stage("1.1.0");
+    let epoch = site.lease("a", &candidate, SPAN).unwrap();
+    site.install.refuse_if_replaced().unwrap();
+    put(&site.committed(), &bytes("2.0.0"));
+    for refused in
+        [site.install.refuse_if_replaced(), site.install.commit(&candidate, epoch).map(drop).map_err(of_commit)]
+    {
+        assert!(matches!(refused, Err(InstallError::Replaced(path)) if path == site.committed()));
+    }
+    assert_eq!(fs::read(site.committed()).unwrap(), bytes("2.0.0"));
+    assert!(site.json("install.json")["next"].is_null(), "nothing is announced");
+    assert_eq!(site.adopt("a", "2.0.0").0.running, installed("2.0.0"));
+    site.install.refuse_if_replaced().unwrap();
+}
+
+fn of_commit(error: CommitError) -> InstallError {
+    match error {
+        CommitError::Install(error) => error,
+        CommitError::LeaseLost => panic!("{error}"),
+    }
+}
+
+#[test]
+fn l5_a_path_that_is_not_utf8_is_refused_before_anything_is_made() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join(std::ffi::OsStr::from_bytes(b"bin\xff"));
+    fs::create_dir(&home).unwrap();
+    put(&home.join("exuvia"), &bytes("1.0.0"));
+    assert!(matches!(open(&home.join("exuvia")), Err(InstallError::NotUtf8(_))));
+    assert_eq!(fs::read_dir(home).unwrap().count(), 1);
+}
+
+#[test]
 fn a_damaged_or_lost_state_is_made_anew_from_the_binary() {
     let site = Site::new();
     for damage in [Some("[]"), Some("\u{0}\u{0}\u{0}"), Some(""), None] {

@@ -28,6 +28,8 @@ pub(super) struct Supervisor {
     /// Workers that were asked to leave, and when they are made to.
     pub(super) leaving: Vec<(Worker, Moment)>,
     pub(super) restart: Restart,
+    /// What happened is not on disk yet, and when that is tried again.
+    unsaved: Option<Moment>,
     stopping: bool,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Restart {
 /// A worker that was ready for so long has not failed at its start.
 const STEADY: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Until a record that could not be written is written again.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// Later than this, a launcher was not just busy.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
@@ -124,6 +128,7 @@ impl Supervisor {
             candidate: None,
             leaving: Vec::new(),
             restart: Restart::default(),
+            unsaved: None,
             stopping: false,
         }
     }
@@ -207,7 +212,8 @@ impl Supervisor {
             let step = Some(*deadline).filter(|deadline| *deadline > now);
             [step, worker.ready.then(|| worker.heard.after(watchdog))].into_iter().flatten()
         });
-        active.chain(candidate).chain(self.leaving.iter().map(|(_, deadline)| *deadline)).chain(self.restart.due)
+        let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
+        active.chain(candidate).chain(leaving).chain(self.restart.due).chain(self.unsaved)
     }
 
     fn note_exits(&mut self) {
@@ -340,6 +346,9 @@ impl Supervisor {
                 *deadline = now.after(Duration::from_secs(1));
             }
         }
+        if self.unsaved.is_some_and(|due| due <= now) {
+            self.save_again();
+        }
         let (start, watchdog) = (self.setup.trial.start, self.setup.trial.watchdog);
         if let Some(worker) = &self.active {
             let how = if worker.ready { "watchdog silence" } else { "never ready" };
@@ -381,14 +390,41 @@ impl Supervisor {
         self.stopping
     }
 
-    /// Puts the record on disk. `false`, and said, when that failed.
-    pub(super) fn save(&self) -> bool {
+    /// Puts the record on disk. `false`, and said, when that failed: then it is written later, in case
+    /// nobody takes back what it says.
+    pub(super) fn save(&mut self) -> bool {
         match self.install.write_node(&self.setup.node, &self.record) {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(event = "record_not_written", %error);
+                tracing::error!(event = "record_not_written", %error, "tries again");
+                self.save_later();
                 false
             }
+        }
+    }
+
+    pub(super) fn save_later(&mut self) {
+        self.unsaved = Some(Moment::now().after(SAVE_AGAIN));
+    }
+
+    /// A disk that was full may have room again: what happened meanwhile goes onto it.
+    fn save_again(&mut self) {
+        self.unsaved = None;
+        let noted = self.install.finish_commit();
+        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
+        // Siblings wait for as long as a lease stands.
+        let released = if under_way { Ok(()) } else { self.install.drop_leases_of(&self.setup.node) };
+        // The worker looks into the record for the verdict that it puts into the history.
+        if self.save() && self.record.trial.is_none() {
+            self.tell_verdict();
+        }
+        if let Err(error) = noted {
+            tracing::error!(event = "commit_not_noted", %error, "tries again");
+            self.save_later();
+        }
+        if let Err(error) = released {
+            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
+            self.save_later();
         }
     }
 

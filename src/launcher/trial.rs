@@ -14,12 +14,17 @@ use jiff::Timestamp;
 use super::handoff::Baton;
 use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::supervisor::Supervisor;
-use crate::install::{Binary, CommitError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind};
-use crate::sys::{Exit, Moment, end_myself_after};
+use crate::install::{
+    Binary, CommitError, Committed, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial, Verdict, VerdictKind,
+};
+use crate::sys::{Exit, Moment, blames_host, end_myself_after};
 use crate::types::{NodeName, Version};
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
 const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
+
+/// The exit code by which a worker says that it could not use its files: a full disk, say.
+const STORAGE: i32 = 9;
 
 /// How a candidate failed: a stable word, and a sentence.
 struct Failure {
@@ -44,7 +49,8 @@ impl Supervisor {
         let install = self.install.clone();
         // Also the one of a kill between the lease and the record that names it.
         if let Err(error) = install.drop_leases_of(&self.setup.node) {
-            tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
+            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
+            self.save_later();
         }
         let Some(trial) = self.record.trial.clone() else { return };
         if trial.progress == Progress::Pending {
@@ -75,7 +81,14 @@ impl Supervisor {
                 let deadline = Moment::now().after(self.setup.trial.start);
                 match self.start_worker(&candidate, &binary, true) {
                     Ok(worker) => self.candidate = Some((worker, deadline)),
-                    Err(error) => self.fail(&Failure::bad("cannot-execute", format!("it cannot be executed: {error}"))),
+                    Err(error) => {
+                        let detail = format!("it cannot be executed: {error}");
+                        self.fail(&if blames_host(&error) {
+                            Failure::inconclusive("cannot-execute", detail)
+                        } else {
+                            Failure::bad("cannot-execute", detail)
+                        });
+                    }
                 }
             }
         }
@@ -114,7 +127,7 @@ impl Supervisor {
         };
         // Only under the lease: while this node prepared, a sibling may have tried it to the end.
         if !asked_for && let Some(by) = self.failed_at_sibling(&candidate.version) {
-            self.install.release_lease(epoch).ok();
+            self.give_up_lease(epoch);
             return Err(TryReply::Wait { id, by, seconds: 1 });
         }
         let before = self.record.trial.take();
@@ -130,7 +143,7 @@ impl Supervisor {
         });
         if !self.save() {
             self.record.trial = before;
-            self.install.release_lease(epoch).ok();
+            self.give_up_lease(epoch);
             return Err(refused("the node's record cannot be written; nothing was started".to_owned()));
         }
         Ok((candidate, binary))
@@ -221,7 +234,8 @@ impl Supervisor {
         let Some((worker, _)) = &mut self.candidate else { return };
         worker.copy_output();
         let progress = self.record.trial.as_ref().map_or(Progress::Starting, |trial| trial.progress);
-        let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15));
+        // A full disk, said by its exit code, is no more its fault than a kill.
+        let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15) | Exit::Code(STORAGE));
         let tries_left = self.record.trial.as_ref().map_or(0, |trial| trial.tries_left);
         if from_outside && tries_left == 0 {
             let detail =
@@ -229,7 +243,8 @@ impl Supervisor {
             return self.fail(&Failure::bad("tries-exhausted", detail));
         }
         if from_outside {
-            // Somebody killed it, or it was told to stop: that spends a try and says nothing more.
+            // Somebody killed it, it was told to stop, or its disk failed: that spends a try and says
+            // nothing more.
             tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
             self.make_due_again();
             return self.back_to_running(None);
@@ -287,19 +302,23 @@ impl Supervisor {
         let install = self.install.clone();
         let Some(trial) = self.record.trial.clone() else { return };
         let Some(epoch) = trial.lease else { return };
-        match install.commit(&trial.candidate, epoch) {
-            Ok(()) => {}
+        let committed = match install.commit(&trial.candidate, epoch) {
+            Ok(committed) => committed,
             Err(error @ CommitError::LeaseLost) => {
                 return self.fail(&Failure::inconclusive("lease-lost", error.to_string()));
             }
             Err(error @ CommitError::Install(_)) => {
                 return self.fail(&Failure::inconclusive("commit", error.to_string()));
             }
-        }
+        };
         end_myself_after(None);
         self.record_success(&trial);
         self.save();
-        install.release_lease(epoch).ok();
+        if let Committed::NotNoted(error) = committed {
+            tracing::error!(event = "commit_not_noted", %error, "tries again");
+            self.save_later();
+        }
+        self.give_up_lease(epoch);
         self.active = self.candidate.take().map(|(worker, _)| worker);
         tracing::info!(event = "upgrade_committed", version = %trial.candidate.version);
         self.tell_verdict();
@@ -394,9 +413,10 @@ impl Supervisor {
         }
     }
 
-    fn give_up_lease(&self, epoch: LeaseEpoch) {
+    fn give_up_lease(&mut self, epoch: LeaseEpoch) {
         if let Err(error) = self.install.release_lease(epoch) {
-            tracing::warn!(event = "lease_not_released", %error, "it ends by itself");
+            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
+            self.save_later();
         }
     }
 
@@ -439,7 +459,7 @@ impl Supervisor {
         });
     }
 
-    fn tell_verdict(&self) {
+    pub(super) fn tell_verdict(&self) {
         if let (Some(worker), Some(verdict)) = (&self.active, self.record.verdicts.last()) {
             worker.tell(&ToWorker::Verdict(Box::new(verdict.clone())));
         }

@@ -43,7 +43,7 @@ pub enum Corruption {
     /// It is a database of some other program.
     #[error("is the database of another program")]
     Foreign,
-    /// It says that it has tables which it lacks.
+    /// Its tables are not those that it says it has.
     #[error("lacks a table")]
     Incomplete,
 }

@@ -70,7 +70,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     let done = usize::try_from(done).unwrap_or(0);
     if done < STEPS.len() {
         for step in &STEPS[done..] {
-            transaction.execute_batch(step)?;
+            transaction.execute_batch(step).map_err(contradiction)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len()).unwrap_or(i64::MAX))?;
@@ -81,6 +81,14 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         }
     }
     Ok(transaction.commit()?)
+}
+
+/// A step that cannot be taken: what it makes is there already, so the number is wrong.
+fn contradiction(error: rusqlite::Error) -> LedgerError {
+    match error.into() {
+        LedgerError::Database(_) => LedgerError::Corrupt(Corruption::Incomplete),
+        other => other,
+    }
 }
 
 fn number(connection: &Connection, pragma: &str) -> Result<i64, LedgerError> {

@@ -6,6 +6,9 @@
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
 //!   and the tests of each of its traps.
+//! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
+//! - [`formats`]: every file, message and record, with its limits.
+//! - [`operations`]: install, run, the day's work, what to do for each exit code and alert, keys, backup.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`configuration`]: every setting. A test compares that page with [`crate::config::KEYS`].
 
@@ -28,3 +31,12 @@ pub mod configuration {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("formats.md")]
+pub mod formats {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}

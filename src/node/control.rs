@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::http::Site;
 use super::status::Status;
+use crate::install::InstallError;
 use crate::launcher::CONTROL_SOCKET;
 use crate::ledger::AttemptId;
 use crate::rollout::Why;
@@ -151,15 +152,17 @@ impl Failure {
     pub fn of(error: &UpgradeError) -> Self {
         let kind = match error {
             _ if error.is_verification() => FailureKind::Verification,
-            UpgradeError::Refused(_) => FailureKind::Policy,
+            UpgradeError::Refused(_) | UpgradeError::Install(InstallError::Replaced(_)) => FailureKind::Policy,
             _ if error.is_storage() => FailureKind::Storage,
             UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {
                 FailureKind::Source
             }
             UpgradeError::NoSource | UpgradeError::NothingToGoBackTo { .. } => FailureKind::Usage,
             UpgradeError::Unsupported { .. }
-            | UpgradeError::Install(crate::install::InstallError::Unsupported { .. }) => FailureKind::Unsupported,
-            UpgradeError::Install(crate::install::InstallError::Busy(_))
+            | UpgradeError::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => {
+                FailureKind::Unsupported
+            }
+            UpgradeError::Install(InstallError::Busy(_))
             | UpgradeError::SiblingTries { .. }
             | UpgradeError::Launcher { .. } => FailureKind::Busy,
             _ => FailureKind::Unexpected,

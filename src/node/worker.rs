@@ -27,6 +27,7 @@ use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::Target;
 use crate::upgrade::{
     CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work, close_orphans, import_verdicts,
+    settle_pin,
 };
 
 /// Why a worker cannot work.
@@ -124,6 +125,8 @@ struct Worker {
     /// A request that waits for the work under way.
     queued: Option<Asked>,
     next: Instant,
+    /// The history lacks something that the record tells: there was no room for it.
+    behind: bool,
 }
 
 impl Worker {
@@ -148,8 +151,17 @@ impl Worker {
         let (engine, drain) = (Arc::new(opened.0), opened.1);
         let state = Arc::new(State::new(hello.launcher.clone()));
         let site = Site { engine: engine.clone(), state: state.clone() };
-        let mut worker =
-            Self { engine, state, link, running: None, resumed: None, asked: None, queued: None, next: Instant::now() };
+        let mut worker = Self {
+            engine,
+            state,
+            link,
+            running: None,
+            resumed: None,
+            asked: None,
+            queued: None,
+            next: Instant::now(),
+            behind: false,
+        };
 
         tokio::select! {
             () = ready.notified() => worker.link.tell(&ToLauncher::Ready),
@@ -191,7 +203,7 @@ impl Worker {
                 },
                 _ = terminate.recv() => break,
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
-                () = tokio::time::sleep_until(worker.next), if idle => worker.look(),
+                () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
@@ -240,8 +252,9 @@ impl Worker {
     }
 
     /// Takes over what was found out while no worker of this version listened. A full disk, say,
-    /// costs the note of it for now, and never the node: the record keeps its verdicts.
-    async fn catch_up(&self) -> Option<NodeRecord> {
+    /// costs the note of it until the next look for releases, and never the node: the record keeps
+    /// its verdicts.
+    async fn catch_up(&mut self) -> Option<NodeRecord> {
         let engine = self.engine.clone();
         // An attempt of this worker's own is no orphan.
         let idle = self.running.is_none();
@@ -251,6 +264,7 @@ impl Worker {
                 import_verdicts(&engine, record, Timestamp::now())?;
                 if idle {
                     close_orphans(&engine, record, Timestamp::now())?;
+                    settle_pin(&engine, record)?;
                 }
             }
             match engine.install.prune() {
@@ -265,6 +279,7 @@ impl Worker {
             Ok(record)
         });
         let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
+        self.behind = outcome.is_err();
         outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
     }
 
@@ -306,8 +321,11 @@ impl Worker {
         Instant::now() + pause
     }
 
-    fn look(&mut self) {
+    async fn look(&mut self) {
         self.next = self.next_look();
+        if self.behind {
+            self.catch_up().await;
+        }
         let pending = self.engine.install.node(&self.engine.node).ok().flatten().and_then(|record| record.trial);
         match pending {
             Some(trial) if trial.progress == Progress::Pending => self.start(Work::Resume(trial)),
@@ -404,6 +422,8 @@ impl Worker {
                 Err(error) => self.link.tell(&ToLauncher::GiveUp(GiveUp { id, reason: error.to_string() })),
             }
         }
+        // What it left half done in history or policy is put right before the next look.
+        self.behind |= done.is_err();
         let running = &self.engine.running.version;
         let (result, detail) = match &done {
             Ok(Done::OnTrial { candidate, .. }) => ("on-trial".to_owned(), format!("tries {candidate}")),

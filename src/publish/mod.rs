@@ -10,6 +10,9 @@
 
 mod check;
 mod detached;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_file;
 mod listing;
 mod make;

@@ -107,6 +107,16 @@ impl SysError {
         matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| exhausted.contains(&code)))
     }
 
+    /// Whether it fails now and need not fail later: no room, no quota, a disk that failed to answer,
+    /// no handles. Says nothing about what this user may do there.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        use rustix::io::Errno;
+        let passing = [Errno::NOSPC, Errno::DQUOT, Errno::IO].map(Errno::raw_os_error);
+        self.is_exhaustion()
+            || matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| passing.contains(&code)))
+    }
+
     /// Whether something of that name was already there.
     #[must_use]
     pub fn already_exists(&self) -> bool {

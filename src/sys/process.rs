@@ -202,6 +202,26 @@ fn retry_text_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<
     attempt()
 }
 
+/// Whether the system refused to execute a program for a reason of its own, and not of the program's:
+/// the mount forbids it, or files, memory or processes have run out.
+#[must_use]
+pub fn blames_host(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(
+            Errno::ACCESS
+                | Errno::PERM
+                | Errno::TXTBSY
+                | Errno::NOMEM
+                | Errno::AGAIN
+                | Errno::MFILE
+                | Errno::NFILE
+                | Errno::IO
+        )
+    )
+}
+
 impl ChildPid {
     /// The number, for records and messages.
     #[must_use]
@@ -363,5 +383,56 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A copy of `true`, and a handle on it that may be written to.
+    fn program(dir: &std::path::Path) -> (PathBuf, File) {
+        let path = dir.join("program");
+        fs::copy("/bin/true", &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let writer = File::options().append(true).open(&path).unwrap();
+        (path, writer)
+    }
+
+    fn run(path: &std::path::Path) -> io::Result<Ran> {
+        let handle = File::open(path)?;
+        let program = Program { handle: &handle, name: OsStr::new("program"), args: &[], env: &[], hidden_env: &[] };
+        run_bounded(&program, Duration::from_secs(10), 1024)
+    }
+
+    #[test]
+    fn l5_a_program_that_is_still_open_for_writing_elsewhere_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, writer) = program(dir.path());
+        let closing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(writer);
+        });
+        assert_eq!(run(&path).unwrap().exit, Some(Exit::Code(0)));
+        closing.join().unwrap();
+    }
+
+    #[test]
+    fn l5_a_program_that_stays_open_for_writing_is_given_up_and_the_host_is_blamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _writer) = program(dir.path());
+        let error = run(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ExecutableFileBusy);
+        assert!(blames_host(&error));
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_one_is_not_the_hosts_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::write(&path, "no program").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(!blames_host(&run(&path).unwrap_err()));
     }
 }

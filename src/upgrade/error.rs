@@ -150,7 +150,8 @@ impl UpgradeError {
             Self::SiblingTries { .. } => "busy",
             Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
-            Self::Install(InstallError::Unsupported { .. }) => "unsupported",
+            Self::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => "unsupported",
+            Self::Install(InstallError::Replaced(_)) => "replaced",
             Self::Install(_) => "install",
             Self::Ledger(_) => "ledger",
             Self::Sys(_) | Self::NoSpace { .. } => "storage",
@@ -161,7 +162,11 @@ impl UpgradeError {
     /// Whether the release itself is at fault, so that trying it again would end the same way.
     #[must_use]
     pub fn blames_release(&self) -> bool {
-        matches!(self, Self::Probe { .. } | Self::Archive { source: ArchiveError::Content { .. }, .. })
+        match self {
+            Self::Probe { source, .. } => !source.blames_host(),
+            Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the same work may go better later, without anybody's doing.
@@ -170,7 +175,7 @@ impl UpgradeError {
         match self {
             Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
             Self::Install(error) => matches!(error, InstallError::Busy(_)),
-            Self::Archive { .. } => self.is_storage(),
+            Self::Archive { .. } | Self::Probe { .. } => self.is_storage(),
             _ => false,
         }
     }
@@ -179,7 +184,8 @@ impl UpgradeError {
     #[must_use]
     pub fn is_verification(&self) -> bool {
         match self {
-            Self::SignatureFile { .. } | Self::Probe { .. } => true,
+            Self::SignatureFile { .. } => true,
+            Self::Probe { source, .. } => !source.blames_host(),
             Self::Archive { source, .. } => {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
             }
@@ -210,8 +216,14 @@ impl UpgradeError {
     #[must_use]
     pub fn is_storage(&self) -> bool {
         match self {
-            Self::Archive { .. } => !self.is_verification(),
-            Self::Install(error) => !matches!(error, InstallError::Unsupported { .. } | InstallError::Busy(_)),
+            Self::Archive { .. } | Self::Probe { .. } => !self.is_verification(),
+            Self::Install(error) => !matches!(
+                error,
+                InstallError::Unsupported { .. }
+                    | InstallError::NotUtf8(_)
+                    | InstallError::Replaced(_)
+                    | InstallError::Busy(_)
+            ),
             Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } => true,
             Self::Fetch(error) => error.kind() == "write",
             _ => false,

@@ -23,4 +23,4 @@ pub use error::UpgradeError;
 pub use facts::HostGate;
 pub use probe::ProbeError;
 pub use run::{Ask, Done, Found, Wait, Work};
-pub use verdicts::{close_orphans, import_verdicts};
+pub use verdicts::{close_orphans, import_verdicts, settle_pin};

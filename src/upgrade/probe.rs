@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use super::describe::SelfDescription;
 use crate::install::Binary;
-use crate::sys::{Exit, Program, Ran, run_bounded};
+use crate::sys::{Exit, Program, Ran, blames_host, run_bounded};
 use crate::types::ReleaseId;
 
 /// Why a candidate is not even tried.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The system refuses to execute it.
-    #[error("it cannot be executed here: {0}")]
-    Execute(io::Error),
+    #[error("it cannot be executed here: {source}{}", hint(.source))]
+    Execute {
+        /// What the system says.
+        source: io::Error,
+    },
     /// It ended otherwise than with success.
     #[error("asked to {task}, it ended with {exit}: {output}")]
     Ended {
@@ -44,6 +47,22 @@ pub enum ProbeError {
     },
 }
 
+impl ProbeError {
+    /// Whether this host, and not the candidate, is why it was not executed: a mount that forbids it, or
+    /// nothing left to execute it with.
+    #[must_use]
+    pub fn blames_host(&self) -> bool {
+        matches!(self, Self::Execute { source } if blames_host(source))
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; look whether the install folder is mounted noexec (`doctor`)",
+        _ => "",
+    }
+}
+
 fn span(span: Duration) -> String {
     format!("{} s", span.as_secs_f32())
 }
@@ -73,7 +92,7 @@ pub(super) fn probe(
 
 fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duration) -> Result<Ran, ProbeError> {
     let mut random = [0; 12];
-    getrandom::fill(&mut random).map_err(|error| ProbeError::Execute(io::Error::other(error)))?;
+    getrandom::fill(&mut random).map_err(|error| ProbeError::Execute { source: io::Error::other(error) })?;
     let program = Program {
         handle: binary.file(),
         name: binary.path().as_os_str(),
@@ -81,7 +100,7 @@ fn ask(binary: &Binary, task: &'static str, args: &[OsString], patience: Duratio
         env: &[(MARKER, hex::encode(random).into())],
         hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
     };
-    let ran = run_bounded(&program, patience, OUTPUT_LIMIT).map_err(ProbeError::Execute)?;
+    let ran = run_bounded(&program, patience, OUTPUT_LIMIT).map_err(|source| ProbeError::Execute { source })?;
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
         Some(exit) => {

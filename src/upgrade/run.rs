@@ -190,6 +190,7 @@ impl Engine {
         if let Some(reason) = self.install.why_detached() {
             return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
         }
+        self.install.refuse_if_replaced()?;
         let purpose = match plan.direction {
             Direction::Up => Purpose::Upgrade,
             Direction::Down => Purpose::Downgrade,
@@ -251,11 +252,11 @@ impl Engine {
         self.ledger.event(attempt, "trial-asked", &request.id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
-            self.install.change_policy(|policy| policy.pin_for_trial(version.clone()))?;
+            self.install.change_policy(|policy| policy.pin_for_trial(version.clone(), self.node.clone()))?;
         }
         let reply = launcher.ask(request).await;
         if purpose != Purpose::Upgrade && !matches!(reply, TryReply::Accepted { .. }) {
-            self.install.change_policy(|policy| policy.undo_pin_for_trial(&version))?;
+            self.install.change_policy(|policy| policy.settle_pin_for_trial(&self.node, &self.running.version))?;
         }
         match reply {
             TryReply::Accepted { .. } => Ok(Done::OnTrial { attempt, candidate }),
@@ -289,6 +290,7 @@ impl Engine {
         if candidate == self.running {
             return Ok(Done::Nothing(Found::UpToDate));
         }
+        self.install.refuse_if_replaced()?;
         self.install.open_version(&candidate)?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::engine::Engine;
-use crate::install::{NodeRecord, Policy, Purpose, VerdictKind};
+use crate::install::{InstallError, NodeRecord, Purpose, VerdictKind};
 use crate::ledger::{AttemptId, AttemptKind, Ending, LedgerError, NewVeto, Outcome, Verdict};
 
 /// Names a trial so that its verdict finds the attempt that asked for it.
@@ -46,16 +46,19 @@ pub fn import_verdicts(engine: &Engine, record: &NodeRecord, now: Timestamp) -> 
             },
             now,
         )?;
-        if imported && verdict.kind != VerdictKind::Good && verdict.purpose != Purpose::Upgrade {
-            // The pin was set for a version that this node did not reach.
-            let lift = |policy: &mut Policy| policy.undo_pin_for_trial(version);
-            if let Err(error) = engine.install.change_policy(lift) {
-                tracing::error!(event = "pin_not_lifted", %version, %error, "use `unpin`");
-            }
-        }
         if imported {
             tracing::info!(event = "verdict_recorded", version = %version, kind = ?verdict.kind, reason = verdict.reason);
         }
+    }
+    Ok(())
+}
+
+/// Keeps or lifts the pin of a downgrade or rollback that is over: also of one that a kill ended between
+/// the pin and the trial. Otherwise the node would stay pinned to a version that it does not run.
+/// The caller works on none.
+pub fn settle_pin(engine: &Engine, record: &NodeRecord) -> Result<(), InstallError> {
+    if record.trial.is_none() && engine.install.policy()?.awaits_trial_of(&engine.node) {
+        engine.install.change_policy(|policy| policy.settle_pin_for_trial(&engine.node, &record.running.version))?;
     }
     Ok(())
 }

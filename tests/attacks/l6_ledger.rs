@@ -66,15 +66,21 @@ fn lost_table(path: &Path) {
     connection.execute_batch("DROP TABLE veto").unwrap();
 }
 
+fn wrong_number(path: &Path) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch("PRAGMA user_version = 0").unwrap();
+}
+
 #[test]
 fn l6_a_corrupt_ledger_is_set_aside_and_rebuilt() {
-    let cases: [(Damage, Corruption); 6] = [
+    let cases: [(Damage, Corruption); 7] = [
         (damage_pages, Corruption::Damaged),
         (truncate, Corruption::Damaged),
         (text_instead, Corruption::NotADatabase),
         (folder_instead, Corruption::NotAFile),
         (foreign_database, Corruption::Foreign),
         (lost_table, Corruption::Incomplete),
+        (wrong_number, Corruption::Incomplete),
     ];
     for (damage, why) in cases {
         let data = tempfile::tempdir().unwrap();

@@ -5,14 +5,20 @@
 
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/namespace.rs"]
+mod namespace;
 
 mod support;
 
 mod candidates;
+mod clocks;
 mod environment;
 mod kills;
+mod mounts;
 mod operators;
 mod refusals;
+mod repeated;
+mod replaced;
 mod siblings;
 mod sources;
 mod upgrades;

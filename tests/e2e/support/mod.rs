@@ -1,6 +1,6 @@
 //! A host of its own for each test: an install, releases on a web server, and nodes.
 
-#![allow(dead_code, reason = "modules of tests use different parts")]
+#![allow(dead_code, unused_imports, reason = "modules of tests use different parts")]
 
 pub mod builds;
 pub mod host;

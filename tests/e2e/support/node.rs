@@ -20,6 +20,9 @@ pub struct Node {
     port: u16,
     launcher: Option<Child>,
     user: Option<u32>,
+    /// What runs the committed binary, if not the test itself.
+    through: Vec<String>,
+    env: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a command came to.
@@ -73,7 +76,15 @@ fn clean_env(command: &mut Command) -> &mut Command {
 
 impl Node {
     pub(super) fn new(host: &Path, name: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), name: name.to_owned(), port, launcher: None, user: None }
+        Self {
+            host: host.to_owned(),
+            name: name.to_owned(),
+            port,
+            launcher: None,
+            user: None,
+            through: Vec::new(),
+            env: Vec::new(),
+        }
     }
 
     /// The same node under another user id: its folders become that user's, the install does not.
@@ -87,13 +98,36 @@ impl Node {
         self
     }
 
+    /// From now on the node is run by this program, which gets it as its last arguments and becomes it.
+    pub fn through(&mut self, program: &[&str]) {
+        self.through = program.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// The same node with this in its environment.
+    pub fn with_env(mut self, name: &'static str, value: PathBuf) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.host.join("bin/exuvia"));
-        command.arg("--config").arg(self.host.join(format!("{}.toml", self.name))).args(["--node", &self.name]);
+        let binary = self.host.join("bin/exuvia");
+        let mut command = match self.through.split_first() {
+            None => Command::new(binary),
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+        };
+        command
+            .envs(self.env.iter().cloned())
+            .arg("--config")
+            .arg(self.host.join(format!("{}.toml", self.name)))
+            .args(["--node", &self.name]);
         clean_env(&mut command);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -104,10 +138,27 @@ impl Node {
     /// Starts it as a service manager does: the committed binary, whatever that is by now.
     pub fn start(&mut self) {
         assert!(self.launcher.is_none(), "node {} runs", self.name);
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = self.command();
-        command.arg("run").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg("run").stdin(Stdio::null()).stdout(self.log_file()).stderr(self.log_file());
         self.launcher = Some(spawn(&mut command));
+    }
+
+    /// What [`Self::start`] starts, for those who start it themselves. Its output belongs into
+    /// [`Self::log_file`].
+    pub fn run_command(&self) -> Command {
+        self.verb_command(&["run"])
+    }
+
+    /// What [`Self::cli`] runs.
+    pub fn verb_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(args);
+        command
+    }
+
+    /// The file that launchers and workers write to, opened at its end.
+    pub fn log_file(&self) -> File {
+        File::options().create(true).append(true).open(self.log_path()).unwrap()
     }
 
     /// Waits until the node answers over HTTP that it is ready.

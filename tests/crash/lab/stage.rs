@@ -1,0 +1,136 @@
+//! A fresh host with a node and a release, and what must hold on it whatever happened.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::story::End;
+use super::trace::Traced;
+use crate::support::host::{digest, names};
+use crate::support::{Host, Node, builds, wait_for};
+
+/// The versions that stories go between.
+pub const OLD: &str = "1.0.0";
+/// The newer one.
+pub const NEW: &str = "1.1.0";
+
+/// As short as a healthy version on a busy machine allows.
+const TIMES: &[(&str, &str)] = &[
+    ("poll.interval", "\"300ms\""),
+    ("trial.start", "\"20s\""),
+    ("trial.probation", "\"100ms\""),
+    ("trial.handoff", "\"50ms\""),
+    ("trial.watchdog", "\"2s\""),
+    ("trial.probe", "\"20s\""),
+    ("trial.drain", "\"3s\""),
+];
+
+pub struct Stage {
+    pub host: Host,
+    pub node: Node,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let mut host = Host::with(OLD);
+        for (key, value) in TIMES {
+            host.set(key, value);
+        }
+        let node = host.node("one");
+        Self { host, node }
+    }
+
+    /// The folder below which everything lies.
+    pub fn root(&self) -> PathBuf {
+        // Without the slash at its end.
+        self.host.path("").components().collect()
+    }
+
+    /// Waits until the story is over, one way or the other, or everything has ended.
+    pub fn settle_under(&self, traced: &Traced) -> End {
+        wait_for(
+            || format!("the story ends\n{}", self.node.log()),
+            || match () {
+                () if traced.notes().over => Some(End::NotReached),
+                () if self.only_tells() => Some(End::OnlyTold),
+                () => self.end(),
+            },
+        )
+    }
+
+    /// Waits until the story is over, one way or the other.
+    pub fn settle(&self) -> End {
+        wait_for(|| format!("the story ends\n{}", self.node.log()), || self.end())
+    }
+
+    /// Whether launcher or worker believe that they may not change this install.
+    fn only_tells(&self) -> bool {
+        self.node.log().contains("upgrades_unsupported")
+            || self.node.status().is_some_and(|status| status["can_upgrade"] == false)
+    }
+
+    /// How it ended, once nothing is under way any more.
+    fn end(&self) -> Option<End> {
+        let status = self.node.status()?;
+        let at = |version: &str| {
+            status["running"]["version"] == version
+                && status["launcher"] == version
+                && status["committed"]["version"] == version
+                && status["trial"].is_null()
+                && status["activity"]["activity"] == "idle"
+        };
+        if at(NEW) {
+            return Some(End::Upgraded);
+        }
+        if !at(OLD) {
+            return None;
+        }
+        if status["policy"]["pin"] == OLD {
+            return Some(End::WentBack);
+        }
+        let attempts = self.attempts();
+        let last = attempts.iter().find(|attempt| attempt["to"] == NEW)?;
+        matches!(last["outcome"].as_str(), Some("rolled-back" | "refused")).then_some(End::Vetoed)
+    }
+
+    /// The history, the latest first; nothing where it cannot be told now.
+    fn attempts(&self) -> Vec<Value> {
+        let output = self.node.cli(&["history", "--json"]);
+        let told = (output.code == 0).then(|| output.json()["attempts"].as_array().cloned());
+        told.flatten().unwrap_or_default()
+    }
+
+    /// At any moment the service manager may start what is committed: the old binary or the new one.
+    pub fn assert_startable(&self) {
+        let (found, known) = (self.host.committed(), [OLD, NEW].map(|version| digest(&builds::exuvia(version))));
+        assert!(known.contains(&found), "the committed binary is neither old nor new");
+    }
+
+    /// What runs is committed, history and policy say what happened, the cache can be used, and nothing
+    /// is left over.
+    pub fn assert_well(&self, end: End) {
+        let (committed, versions, outcome): (_, &[&str], _) = match end {
+            End::Upgraded => (NEW, &[OLD, NEW], Some("upgraded")),
+            End::WentBack => (OLD, &[OLD, NEW], Some("upgraded")),
+            End::Vetoed => (OLD, &[OLD], None),
+            End::OnlyTold | End::NotReached => panic!("{end:?} is no state to judge"),
+        };
+        self.host.assert_committed(committed);
+        let told = || {
+            let attempts = self.attempts();
+            let reached = |attempt: &Value| attempt["to"] == committed && attempt["outcome"] == "upgraded";
+            let open = attempts.iter().any(|attempt| attempt["outcome"].is_null());
+            (!open && (outcome.is_none() || attempts.iter().any(reached))).then_some(())
+        };
+        wait_for(|| format!("the history says so: {:?}\n{}", self.attempts(), self.node.log()), told);
+        self.host.assert_clean(versions, &[&self.node]);
+        let status = self.node.status().expect("it serves");
+        let pin = if end == End::WentBack { Value::from(OLD) } else { Value::Null };
+        assert_eq!(status["policy"]["pin"], pin, "{}", self.node.log());
+        self.node.cli(&["cache", "verify"]).exits(0);
+        let places = ["bin/.exuvia/nodes", "data/one"].iter();
+        let aside: Vec<_> = places.flat_map(|folder| names(&self.host.path(folder))).collect();
+        assert!(!aside.iter().any(|name| name.contains("damaged") || name.contains("corrupt")), "{aside:?}");
+        assert!(!self.node.log().contains("panicked"), "{}", self.node.log());
+    }
+}

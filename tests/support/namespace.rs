@@ -1,0 +1,56 @@
+//! Mounts of a test's own: the test is run again, alone, in a mount namespace, which vanishes with it.
+
+use std::path::Path;
+use std::process::Command;
+
+const INSIDE: &str = "TEST_HAS_MOUNTS_OF_ITS_OWN";
+
+/// Runs `body` where mounts are this test's alone. `name` is the test's own, with its modules.
+///
+/// Fails where nobody lets it mount: what it shows would be shown nowhere else.
+pub fn with_mounts_of_its_own(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private"]);
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    let itself = std::env::current_exe().unwrap();
+    let output = unshare.arg(itself).args(["--exact", name, "--nocapture"]).env(INSIDE, "1").output();
+    let output = output.unwrap_or_else(|error| panic!("this test needs unshare (util-linux): {error}"));
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        !errors.starts_with("unshare:"),
+        "this test mounts file systems, which this user may not even in a namespace of its own; run it as root: {errors}"
+    );
+    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{errors}");
+}
+
+/// `mount` with these arguments, for folders of the test.
+#[track_caller]
+pub fn mount(options: &[&str], what: &Path, at: &Path) {
+    let mount = Command::new("mount").args(options).args([what, at]).output().unwrap();
+    let said = String::from_utf8_lossy(&mount.stderr);
+    assert!(mount.status.success(), "mount {options:?} {} {}: {said}", what.display(), at.display());
+}
+
+/// An empty file system of its own at a folder.
+#[track_caller]
+pub fn mount_empty(at: &Path) {
+    mount(&["-t", "tmpfs", "-o", "mode=755"], Path::new("none"), at);
+}
+
+/// Puts a second mount of a folder over itself, with other options such as `ro` or `noexec`.
+#[track_caller]
+pub fn mount_over_itself(at: &Path, options: &str) {
+    mount(&["--bind"], at, at);
+    remount(at, options);
+}
+
+/// Changes the options of a mount made by [`mount_over_itself`].
+#[track_caller]
+pub fn remount(at: &Path, options: &str) {
+    mount(&["-o", &format!("remount,bind,{options}")], Path::new("none"), at);
+}
