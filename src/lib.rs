@@ -13,6 +13,8 @@ pub mod config;
 
 pub mod crypto;
 
+pub mod tuf;
+
 pub mod archive;
 
 pub mod cache;

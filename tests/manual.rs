@@ -158,6 +158,24 @@ fn a_flaw_in_the_table_of_attacks_is_found() {
     assert!(!flaws(&text, &more).iter().any(|flaw| flaw.contains("b4_")));
 }
 
+/// The rows of the page about metadata: numbers, and the traps that they name.
+fn traps(text: &str) -> Vec<&str> {
+    let (_, table) = text.split_once("\n| # |").expect("the table of traps");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    rows.map(|row| row[2..].split(" | ").next().unwrap()).collect()
+}
+
+#[test]
+fn every_trap_of_the_metadata_client_has_a_test() {
+    let text = page("metadata.md");
+    let wanted: Vec<String> = (1..=55).map(|number| format!("{number:02}")).collect();
+    assert_eq!(traps(&text), wanted, "the table of src/manual/metadata.md");
+    let tests = tests();
+    let named = |number: &String| tests.iter().any(|name| format!("_{name}").contains(&format!("_t{number}_")));
+    let without: Vec<_> = wanted.iter().filter(|number| !named(number)).collect();
+    assert!(without.is_empty(), "no test begins with t{without:?}");
+}
+
 #[test]
 fn every_failure_of_others_names_the_tests_that_show_what_happens_here() {
     let (text, tests) = (page("failures.md"), tests());

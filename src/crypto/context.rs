@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::role::{Release, Role};
+use super::role::{Release, ReleaseMetadata, Role};
 use crate::types::ReleaseId;
 
 /// The FIPS 204 context string: what the signed bytes are, and which release they belong to.
@@ -30,6 +30,15 @@ impl Context<Release> {
 
     fn of(purpose: &str, ReleaseId { product, version, target }: &ReleaseId) -> Self {
         Self { text: format!("exuvia/v1/{purpose}/{product}/{version}/{target}"), role: PhantomData }
+    }
+}
+
+impl Context<ReleaseMetadata> {
+    /// For release metadata: empty, as TAP 21 has it. What is signed says in its first bytes what it is,
+    /// and no other purpose has an empty context.
+    #[must_use]
+    pub fn metadata() -> Self {
+        Self { text: String::new(), role: PhantomData }
     }
 }
 

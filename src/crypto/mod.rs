@@ -22,7 +22,7 @@ mod vectors;
 pub use context::Context;
 pub use keyring::{Keyring, KeyringError};
 pub use public::{KeyError, Mu, PublicKey, VerifyError};
-pub use role::{Release, Role};
+pub use role::{Release, ReleaseMetadata, Role};
 #[cfg(feature = "tools")]
 pub use secret::{SecretKey, SignError};
 pub use signature::{Signature, SignatureLength};

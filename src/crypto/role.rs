@@ -14,7 +14,16 @@ impl Role for Release {
     const NAME: &'static str = "release";
 }
 
+/// Signs release metadata: which release is current, for whom and until when. Never what runs.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseMetadata;
+
+impl Role for ReleaseMetadata {
+    const NAME: &'static str = "metadata";
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Release {}
+    impl Sealed for super::ReleaseMetadata {}
 }

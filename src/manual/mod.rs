@@ -5,6 +5,8 @@
 //! - [`embedding`]: another product on this library; whether two of its versions may run at once.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
+//! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
+//!   and the tests of each of its traps.
 //! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
 //! - [`formats`]: every file, message and record, with its limits.
 //! - [`operations`]: install, run, the day's work, what to do for each exit code and alert, keys, backup.
@@ -25,6 +27,9 @@ pub mod threats {}
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
+
+#[doc = include_str!("metadata.md")]
+pub mod metadata {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}
