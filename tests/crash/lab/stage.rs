@@ -20,7 +20,7 @@ const TIMES: &[(&str, &str)] = &[
     ("trial.start", "\"20s\""),
     ("trial.probation", "\"100ms\""),
     ("trial.handoff", "\"50ms\""),
-    ("trial.watchdog", "\"2s\""),
+    ("trial.watchdog", "\"10s\""),
     ("trial.probe", "\"20s\""),
     ("trial.drain", "\"3s\""),
 ];

@@ -137,7 +137,7 @@ impl Story {
         let code = if self.verb().is_some() {
             traced.end(PATIENCE)
         } else {
-            assert_eq!(stage.settle_under(traced), self.end());
+            assert_eq!(stage.settle_under(traced), self.end(), "{}", stage.node.log());
             traced.stop()
         };
         assert_eq!(code, Some(0), "{}{}", said(stage), stage.node.log());
