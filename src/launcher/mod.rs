@@ -18,6 +18,8 @@ mod handoff;
 mod judge;
 mod protocol;
 mod reload;
+mod saving;
+mod serving;
 mod setup;
 mod sockets;
 mod supervisor;

@@ -3,19 +3,18 @@ use std::time::Duration;
 
 use super::bedside::Bedside;
 use super::handoff::Baton;
-use super::protocol::{Dialect, Hello, Reloads, ToLauncher, ToWorker};
+use super::protocol::{Reloads, ToWorker};
 use super::reload::{Before, Successor};
+use super::serving::Restart;
 use super::setup::{LauncherError, Setup};
 use super::sockets::Sockets;
 use super::trial::Next;
 use super::worker::{Worker, node_mark};
-use crate::config::hand_files;
-use crate::install::{Adopted, Binary, Install, InstallError, Installed, NodeRecord, Progress, Tended};
+use crate::install::{Adopted, Binary, Install, InstallError, NodeRecord, Progress, Tended};
 use crate::sys::{
     Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, given_sockets, kill_strays,
     notify_service_manager, reap, wait_readable,
 };
-use crate::types::Overlap;
 
 /// A node's launcher at work.
 #[derive(Debug)]
@@ -46,28 +45,14 @@ pub(super) struct Supervisor {
     /// The health of the version that serves and of the candidate, around a trial.
     pub(super) bedside: Bedside,
     /// What happened is not on disk yet, and when that is tried again.
-    unsaved: Option<Moment>,
+    pub(super) unsaved: Option<Moment>,
     stopping: bool,
     /// Started by the service manager, and no worker has been ready since.
-    cold: bool,
+    pub(super) cold: bool,
 }
 
-/// When to start the running version again, after it ended by itself.
-#[derive(Debug, Default)]
-pub(super) struct Restart {
-    failures: u32,
-    /// How often it did so under this launcher.
-    pub(super) total: u32,
-    pub(super) due: Option<Moment>,
-}
-
-/// A worker that was ready for so long has not failed at its start.
-const STEADY: Duration = Duration::from_mins(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A worker uses all of its time to leave, and then needs a moment to end.
 const LEAVE_MARGIN: Duration = Duration::from_secs(1);
-/// Until a record that could not be written is written again.
-const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// Later than this, a launcher was not just busy.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
@@ -307,136 +292,6 @@ impl Supervisor {
         }
     }
 
-    fn hear_active(&mut self, message: ToLauncher) {
-        match message {
-            ToLauncher::Ready => {
-                if let Some(worker) = &mut self.active {
-                    worker.ready = true;
-                    worker.tell(&ToWorker::Activate);
-                    tracing::info!(event = "worker_ready", version = %worker.runs.version, pid = worker.pid.as_raw());
-                    notify_service_manager("READY=1");
-                }
-                self.new_configuration_proved();
-                self.came_up();
-            }
-            ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
-            ToLauncher::Try(request) => self.try_candidate(request),
-            ToLauncher::GiveUp(trial) => self.give_up(&trial),
-            ToLauncher::Vitals(reported) => {
-                if let Some(worker) = &mut self.active {
-                    worker.said = reported;
-                }
-            }
-            ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
-        }
-    }
-
-    /// A worker is ready: if that is the first one since the service manager's start, then what is committed
-    /// has shown that it comes up by itself.
-    fn came_up(&mut self) {
-        let Some(worker) = self.active.as_ref().filter(|_| std::mem::take(&mut self.cold)) else { return };
-        if self.install.why_detached().is_some() {
-            return;
-        }
-        let invocation = std::env::var("INVOCATION_ID").ok();
-        match self.install.prove_start(&self.setup.node, &self.own, &worker.runs, invocation.as_deref()) {
-            Ok(true) => tracing::info!(event = "rescue_renewed", version = %worker.runs.version),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(event = "rescue_unusable", %error, "the node runs on without it"),
-        }
-    }
-
-    fn active_ended(&mut self, how: &str) {
-        let children = self.children();
-        let Some(worker) = self.active.take() else { return };
-        worker.kill(&children);
-        if self.stopping {
-            return;
-        }
-        if !worker.ready {
-            self.new_configuration_failed(how);
-        }
-        let steady = worker.ready && worker.started.after(STEADY) <= Moment::now();
-        self.restart.total = self.restart.total.saturating_add(1);
-        self.restart.failures = if steady { 1 } else { self.restart.failures + 1 };
-        let pause = Duration::from_millis(500).saturating_mul(1 << self.restart.failures.min(10)).min(LONGEST_PAUSE);
-        self.restart.due = Some(Moment::now().after(pause));
-        tracing::error!(
-            event = "worker_ended",
-            version = %worker.runs.version,
-            how,
-            restart_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-        );
-    }
-
-    /// Starts the version that this node runs. What goes wrong is tried again, more and more slowly.
-    pub(super) fn start_running(&mut self) {
-        if self.must_wait_for_leaving() {
-            self.restart.due = Some(Moment::now());
-            return;
-        }
-        self.restart.due = None;
-        match self.start_same_version() {
-            Ok(worker) => self.active = Some(worker),
-            Err(error) => {
-                self.restart.failures += 1;
-                self.restart.due = Some(Moment::now().after(LONGEST_PAUSE.min(Duration::from_secs(5))));
-                tracing::error!(event = "worker_not_started", %error);
-            }
-        }
-    }
-
-    /// Whether somebody who may not be there beside another worker has yet to go.
-    fn must_wait_for_leaving(&self) -> bool {
-        self.leaving.iter().any(|(worker, _)| worker.overlap == Overlap::StopFirst)
-    }
-
-    /// A worker of the version that this node runs.
-    pub(super) fn start_same_version(&self) -> Result<Worker, LauncherError> {
-        let running = self.record.running.clone();
-        let own =
-            || own_binary().map(|own| (Installed { version: self.setup.version.clone(), digest: own.digest() }, own));
-        let chosen = if self.install.why_detached().is_some() {
-            own()
-        } else {
-            match self.install.open_version(&running) {
-                Ok(binary) => Ok((running, binary)),
-                Err(error) => {
-                    tracing::error!(event = "version_unusable", version = %running.version, %error, "runs the committed binary instead");
-                    own()
-                }
-            }
-        };
-        let (runs, binary) = chosen?;
-        Ok(self.start_worker(&runs, &binary, false)?)
-    }
-
-    pub(super) fn start_worker(&self, runs: &Installed, binary: &Binary, on_trial: bool) -> std::io::Result<Worker> {
-        let files = hand_files(&self.setup.files)
-            .inspect_err(
-                |error| tracing::warn!(event = "configuration_not_handed", %error, "the worker reads the files itself"),
-            )
-            .ok();
-        let hello = Hello {
-            protocol: Dialect::OURS.newest,
-            oldest_protocol: Some(Dialect::OURS.oldest),
-            node: self.setup.node.clone(),
-            launcher: self.setup.version.clone(),
-            running: runs.clone(),
-            committed: self.setup.committed.clone(),
-            on_trial,
-            listeners: self.sockets.listeners(),
-            reloads: self.reloads,
-            files: files.is_some(),
-        };
-        let mut fds: Vec<_> = self.sockets.fds().collect();
-        fds.extend(files.as_ref().map(AsFd::as_fd));
-        let mark = node_mark(&self.setup.data).map_err(std::io::Error::other)?;
-        let worker = Worker::start(binary, &self.setup.args("worker"), &hello, &fds, &mark)?;
-        tracing::info!(event = "worker_started", version = %runs.version, pid = worker.pid.as_raw(), on_trial);
-        Ok(worker)
-    }
-
     fn meet_deadlines(&mut self, now: Moment) {
         if self.restart.due.is_some_and(|due| due <= now) && self.active.is_none() && !self.stopping {
             self.start_running();
@@ -516,44 +371,6 @@ impl Supervisor {
         self.stopping
     }
 
-    /// Puts the record on disk. `false`, and said, when that failed: then it is written later, in case
-    /// nobody takes back what it says.
-    pub(super) fn save(&mut self) -> bool {
-        match self.install.write_node(&self.setup.node, &self.record) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(event = "record_not_written", %error, "tries again");
-                self.save_later();
-                false
-            }
-        }
-    }
-
-    pub(super) fn save_later(&mut self) {
-        self.unsaved = Some(Moment::now().after(SAVE_AGAIN));
-    }
-
-    /// A disk that was full may have room again: what happened meanwhile goes onto it.
-    fn save_again(&mut self) {
-        self.unsaved = None;
-        let noted = self.install.finish_commit();
-        let under_way = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        // Siblings wait for as long as a lease stands.
-        let released = if under_way { Ok(()) } else { self.install.drop_leases_of(&self.setup.node) };
-        // The worker looks into the record for the verdict that it puts into the history.
-        if self.save() && self.record.trial.is_none() {
-            self.tell_verdict();
-        }
-        if let Err(error) = noted {
-            tracing::error!(event = "commit_not_noted", %error, "tries again");
-            self.save_later();
-        }
-        if let Err(error) = released {
-            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
-            self.save_later();
-        }
-    }
-
     /// How far the trial is, if there is one under way.
     pub(super) fn progress(&self) -> Option<Progress> {
         self.record.trial.as_ref().map(|trial| trial.progress)
@@ -561,7 +378,7 @@ impl Supervisor {
 }
 
 /// This very program, whatever its path names by now.
-fn own_binary() -> Result<Binary, InstallError> {
+pub(super) fn own_binary() -> Result<Binary, InstallError> {
     Binary::running()
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::WorkerError;
+use super::opening::WorkerError;
 use crate::config::{ConfigFile, take_files};
 use crate::install::Verdict;
 use crate::launcher::{Hello, Listener, Reloads, ToLauncher, ToWorker, TryReply, TryRequest};

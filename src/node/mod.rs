@@ -16,12 +16,14 @@ mod http;
 mod leaving;
 mod link;
 mod metrics;
+mod opening;
 mod page;
 mod report;
 mod requests;
 mod serve;
 mod state;
 mod status;
+mod upkeep;
 mod worker;
 
 /// The version of axum whose `Router` [`JobContext::serve`] takes.
@@ -31,6 +33,7 @@ pub use app::{App, AppError, Job, JobContext, JobError, idle};
 pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect};
 pub use leaving::Leaving;
 pub use link::Start;
+pub use opening::{WorkerError, engine};
 pub use state::Activity;
 pub use status::{CacheContent, LastCheck, Sibling, Status};
-pub use worker::{WorkerError, engine, run};
+pub use worker::run;

@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,66 +11,20 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::app::{App, AppError, JobContext};
+use super::app::{App, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Told};
 use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
+use super::opening::{WorkerError, engine};
 use super::report::JobReport;
 use super::state::{Activity, State};
 use super::status::LastCheck;
-use crate::cache::{Cache, Keep};
-use crate::config::{CacheLimits, Settings};
-use crate::fetch::ReleaseSource;
-use crate::install::{Install, InstallError, NodeRecord, Progress};
+use crate::config::Settings;
+use crate::install::Progress;
 use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
-use crate::ledger::{Ledger, LedgerError};
-use crate::sys::{Loose, PrivateDir, SysError};
-use crate::types::{Target, Version};
-use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, LastOffer, Observer, Step, Trust, UpgradeError, Wait, Work, close_orphans,
-    import_verdicts, settle_pin,
-};
-
-/// Why a worker cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// It was not started by a launcher.
-    #[error("a worker is started by its launcher, never by hand ({0}); use `run`")]
-    Launcher(std::io::Error),
-    /// Its launcher is too old or too new for it.
-    #[error(
-        "this worker speaks launcher protocol {ours}, and its launcher, version {version}, speaks {launcher}: they do \
-         not understand each other, so it does not start. Go by a version in between"
-    )]
-    Protocol {
-        /// What this worker understands.
-        ours: Dialect,
-        /// What its launcher understands.
-        launcher: Dialect,
-        /// The version of the launcher.
-        version: Version,
-    },
-    /// The build itself is not whole.
-    #[error(transparent)]
-    App(#[from] AppError),
-    /// The install folder cannot be used.
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    /// The ledger cannot be used.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// A file or folder could not be used.
-    #[error(transparent)]
-    Sys(#[from] SysError),
-    /// A part of the worker failed.
-    #[error("the worker cannot go on: {0}. Its launcher starts it again")]
-    Io(#[from] std::io::Error),
-    /// The job ended by itself.
-    #[error("the node's job ended: {0}. Its launcher starts it again")]
-    Job(String),
-}
+use crate::upgrade::{CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work};
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
@@ -86,62 +40,6 @@ pub fn run(app: &App, start: Start, settings: Settings, options: Vec<OsString>) 
     // Work that still blocks on disk or network ends with the process.
     runtime.shutdown_background();
     outcome
-}
-
-/// The engine of an upgrade, opened from the settings. Also used by the command line where no node
-/// runs: then `running` is `None`, and the caller holds the node's lock.
-pub fn engine(
-    app: &App,
-    settings: Settings,
-    options: Vec<OsString>,
-    committed: &std::path::Path,
-    running: Option<crate::install::Installed>,
-) -> Result<Engine, WorkerError> {
-    let product = app.product()?;
-    let data = PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?;
-    let ledger = Ledger::open(&data, Timestamp::now())?;
-    let install = Install::open_or_detached(committed, &product, &data)?;
-    let cache =
-        Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
-    let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
-    if let Ok(Some(source)) = &source
-        && let Some(since) = ledger.relies_since(&source.to_string())?
-    {
-        source.remember_whole(since);
-    }
-    let running = match running {
-        Some(running) => running,
-        None => install.adopt(&settings.node, &app.version()?)?.0.running,
-    };
-    Ok(Engine {
-        product,
-        target: Target::of_this_build(),
-        trust: trust(app, &ledger)?,
-        node: settings.node.clone(),
-        running,
-        install,
-        cache,
-        source,
-        last_offer: LastOffer::default(),
-        ledger,
-        settings,
-        options,
-        files: None,
-    })
-}
-
-/// The keys of this build, without those that a newer version withdrew on this node.
-fn trust(app: &App, ledger: &Ledger) -> Result<Trust, WorkerError> {
-    let trust = Trust::of(&app.keyring()?, ledger)?;
-    if trust.locked_out {
-        tracing::error!(
-            event = "distrust_not_applied",
-            keys = trust.pinned.len(),
-            "every key that this build pins was withdrawn by a newer version; they are believed, or it could never upgrade"
-        );
-    }
-    Ok(trust)
 }
 
 /// The longest pause that a source can ask for: nobody silences a node for good.
@@ -164,9 +62,9 @@ pub(super) struct Worker {
     pub(super) queued: Option<Asked>,
     next: Instant,
     /// When this version has settled, if nothing happens to it until then.
-    settles: Option<Instant>,
+    pub(super) settles: Option<Instant>,
     /// The history lacks something that the record tells: there was no room for it.
-    behind: bool,
+    pub(super) behind: bool,
 }
 
 impl Worker {
@@ -323,38 +221,6 @@ impl Worker {
         };
     }
 
-    /// Takes over what was found out while no worker of this version listened. A full disk, say,
-    /// costs the note of it until the next look for releases, and never the node: the record keeps
-    /// its verdicts.
-    async fn catch_up(&mut self) -> Option<NodeRecord> {
-        let engine = self.engine.clone();
-        // An attempt of this worker's own is no orphan.
-        let idle = self.running.is_none();
-        let caught_up = tokio::task::spawn_blocking(move || -> Result<_, WorkerError> {
-            let record = engine.install.node(&engine.node)?;
-            if let Some(record) = &record {
-                import_verdicts(&engine, record, Timestamp::now())?;
-                if idle {
-                    close_orphans(&engine, record, Timestamp::now())?;
-                    settle_pin(&engine, record)?;
-                }
-            }
-            match engine.install.prune() {
-                Ok(removed) => {
-                    for version in removed {
-                        tracing::info!(event = "version_removed", version);
-                    }
-                }
-                // A sibling's damaged record, say: it keeps every version on disk, and nothing more.
-                Err(error) => tracing::warn!(event = "prune_failed", %error),
-            }
-            Ok(record)
-        });
-        let outcome = caught_up.await.map_err(std::io::Error::other).map_err(WorkerError::from).flatten();
-        self.behind = outcome.is_err();
-        outcome.inspect_err(|error| tracing::error!(event = "history_not_written", %error)).ok().flatten()
-    }
-
     async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
@@ -364,49 +230,6 @@ impl Worker {
         }
         self.begin_to_settle();
         self.next = self.next_look();
-    }
-
-    /// A committed version is believed about keys only after one more probation: one that drops keys and is
-    /// rolled back, by its trial or by the rescue, has withdrawn nothing.
-    fn begin_to_settle(&mut self) {
-        let committed = self.engine.install.committed().ok().flatten();
-        let settled = committed.as_ref() == Some(&self.engine.running);
-        self.settles = settled.then(|| Instant::now() + self.engine.settings.trial.probation);
-    }
-
-    fn settle_keys(&mut self) {
-        self.settles = None;
-        let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || {
-            let version = &engine.running.version;
-            if engine.install.committed().ok().flatten().as_ref() != Some(&engine.running) {
-                return;
-            }
-            match engine.ledger.settle_keys(version, &engine.trust.pinned, Timestamp::now()) {
-                Ok(withdrawn) => {
-                    for key in withdrawn {
-                        tracing::warn!(event = "key_distrusted", %key, %version, "it pins this key no more");
-                    }
-                }
-                Err(error) => tracing::error!(event = "history_not_written", %error),
-            }
-        });
-    }
-
-    /// Makes room in the shared cache, beside the work: after an upgrade something new lies there.
-    fn tidy_cache(&self) {
-        let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || {
-            let Some(cache) = &engine.cache else { return };
-            let CacheLimits { max_size, max_age } = engine.settings.cache;
-            match cache.prune(&Keep { max_size, max_age }, SystemTime::now(), false) {
-                Ok(pruned) => {
-                    let (removed, strays, left) = (pruned.removed.len(), pruned.strays, pruned.left);
-                    tracing::info!(event = "cache_pruned", removed, strays, left);
-                }
-                Err(error) => tracing::warn!(event = "cache_not_pruned", %error),
-            }
-        });
     }
 
     fn next_look(&self) -> Instant {

@@ -1,0 +1,112 @@
+//! What has to be open before a worker, or a verb where no node runs, can upgrade anything.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::app::{App, AppError};
+use crate::cache::Cache;
+use crate::config::Settings;
+use crate::fetch::ReleaseSource;
+use crate::install::{Install, InstallError};
+use crate::launcher::Dialect;
+use crate::ledger::{Ledger, LedgerError};
+use crate::sys::{Loose, PrivateDir, SysError};
+use crate::types::{Target, Version};
+use crate::upgrade::{Engine, LastOffer, Trust};
+
+/// Why a worker cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It was not started by a launcher.
+    #[error("a worker is started by its launcher, never by hand ({0}); use `run`")]
+    Launcher(std::io::Error),
+    /// Its launcher is too old or too new for it.
+    #[error(
+        "this worker speaks launcher protocol {ours}, and its launcher, version {version}, speaks {launcher}: they do \
+         not understand each other, so it does not start. Go by a version in between"
+    )]
+    Protocol {
+        /// What this worker understands.
+        ours: Dialect,
+        /// What its launcher understands.
+        launcher: Dialect,
+        /// The version of the launcher.
+        version: Version,
+    },
+    /// The build itself is not whole.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The install folder cannot be used.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A file or folder could not be used.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A part of the worker failed.
+    #[error("the worker cannot go on: {0}. Its launcher starts it again")]
+    Io(#[from] std::io::Error),
+    /// The job ended by itself.
+    #[error("the node's job ended: {0}. Its launcher starts it again")]
+    Job(String),
+}
+
+/// The engine of an upgrade, opened from the settings. Also used by the command line where no node
+/// runs: then `running` is `None`, and the caller holds the node's lock.
+pub fn engine(
+    app: &App,
+    settings: Settings,
+    options: Vec<OsString>,
+    committed: &std::path::Path,
+    running: Option<crate::install::Installed>,
+) -> Result<Engine, WorkerError> {
+    let product = app.product()?;
+    let data = PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?;
+    let ledger = Ledger::open(&data, Timestamp::now())?;
+    let install = Install::open_or_detached(committed, &product, &data)?;
+    let cache =
+        Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
+    let shared = cache.as_ref().map(|cache| cache.listings().clone());
+    let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
+    if let Ok(Some(source)) = &source
+        && let Some(since) = ledger.relies_since(&source.to_string())?
+    {
+        source.remember_whole(since);
+    }
+    let running = match running {
+        Some(running) => running,
+        None => install.adopt(&settings.node, &app.version()?)?.0.running,
+    };
+    Ok(Engine {
+        product,
+        target: Target::of_this_build(),
+        trust: trust(app, &ledger)?,
+        node: settings.node.clone(),
+        running,
+        install,
+        cache,
+        source,
+        last_offer: LastOffer::default(),
+        ledger,
+        settings,
+        options,
+        files: None,
+    })
+}
+
+/// The keys of this build, without those that a newer version withdrew on this node.
+fn trust(app: &App, ledger: &Ledger) -> Result<Trust, WorkerError> {
+    let trust = Trust::of(&app.keyring()?, ledger)?;
+    if trust.locked_out {
+        tracing::error!(
+            event = "distrust_not_applied",
+            keys = trust.pinned.len(),
+            "every key that this build pins was withdrawn by a newer version; they are believed, or it could never upgrade"
+        );
+    }
+    Ok(trust)
+}
