@@ -134,9 +134,16 @@ pub struct Ran {
 }
 
 /// Runs a program to its end, for at most `patience`, keeping at most `limit` bytes of each output.
-/// Whatever it started is killed with it. Its standard input is `stdin`, else empty. Blocks; for
-/// processes that do not use [`reap`].
-pub fn run_bounded(program: &Program<'_>, stdin: Option<OwnedFd>, patience: Duration, limit: u64) -> io::Result<Ran> {
+/// Whatever it started is killed with it: what is in its process group, and what bears the variable `mark`,
+/// which must be set to a value that no other process of the host has. Its standard input is `stdin`, else
+/// empty. Blocks; for processes that do not use [`reap`].
+pub fn run_bounded(
+    program: &Program<'_>,
+    mark: &str,
+    stdin: Option<OwnedFd>,
+    patience: Duration,
+    limit: u64,
+) -> io::Result<Ran> {
     let mut command = program.command();
     command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = retry_text_busy(|| command.spawn())?;
@@ -169,7 +176,7 @@ pub fn run_bounded(program: &Program<'_>, stdin: Option<OwnedFd>, patience: Dura
     if let Some(group) = group {
         group.kill_group();
     }
-    for (name, value) in program.env {
+    for (name, value) in program.env.iter().filter(|(name, _)| *name == mark) {
         let _ = kill_strays(&format!("{name}={}", value.to_string_lossy()));
     }
     child.wait()?;
@@ -414,7 +421,7 @@ mod tests {
     fn run(path: &Path) -> io::Result<Ran> {
         let handle = File::open(path)?;
         let program = Program { handle: &handle, name: OsStr::new("program"), args: &[], env: &[], hidden_env: &[] };
-        run_bounded(&program, None, Duration::from_secs(10), 1024)
+        run_bounded(&program, "MARK", None, Duration::from_secs(10), 1024)
     }
 
     #[test]
@@ -445,5 +452,22 @@ mod tests {
         fs::write(&path, "no program").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         assert!(!blames_host(&run(&path).unwrap_err()));
+    }
+
+    #[test]
+    fn what_ends_takes_those_with_its_mark_along_and_no_other_that_shares_a_variable_with_it() {
+        // Leaves somebody behind who left its group, under the mark that it was given.
+        let script = "setsid sleep 60 >/dev/null 2>&1 & echo $!";
+        let (handle, args) = (File::open("/bin/sh").unwrap(), ["-c", script].map(OsString::from));
+        let mut other = Command::new("sleep").arg("60").env("SHARED", "1").env("MARK", "another").spawn().unwrap();
+        let env = [("MARK", OsString::from("this one's own")), ("SHARED", OsString::from("1"))];
+        let program = Program { handle: &handle, name: OsStr::new("sh"), args: &args, env: &env, hidden_env: &[] };
+        let ran = run_bounded(&program, "MARK", None, Duration::from_secs(10), 1024).unwrap();
+        let left: i32 = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
+        let is_gone = || fs::read_to_string(format!("/proc/{left}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        assert!(is_gone(), "process {left} was left behind");
+        assert!(other.try_wait().unwrap().is_none(), "somebody else was killed");
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -167,7 +167,7 @@ impl UpgradeError {
     #[must_use]
     pub fn blames_release(&self) -> bool {
         match self {
-            Self::Probe { source, .. } => !source.blames_host(),
+            Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
             _ => false,
         }
@@ -189,7 +189,7 @@ impl UpgradeError {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::SignatureFile { .. } => true,
-            Self::Probe { source, .. } => !source.blames_host(),
+            Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source, .. } => {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
             }

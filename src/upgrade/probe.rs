@@ -72,6 +72,12 @@ impl ProbeError {
     pub fn blames_host(&self) -> bool {
         matches!(self, Self::Execute { source } if blames_host(source))
     }
+
+    /// Whether somebody else ended it: an operator, a stop, or a kernel without memory.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        matches!(self, Self::Ended { exit: Exit::Signal(2 | 9 | 15), .. })
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -140,7 +146,8 @@ fn ask(
         env: &env,
         hidden_env: &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"],
     };
-    let ran = run_bounded(&program, files, patience, OUTPUT_LIMIT).map_err(|source| ProbeError::Execute { source })?;
+    let ran = run_bounded(&program, MARKER, files, patience, OUTPUT_LIMIT);
+    let ran = ran.map_err(|source| ProbeError::Execute { source })?;
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
         Some(exit) => {
