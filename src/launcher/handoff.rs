@@ -29,6 +29,9 @@ struct Note {
     reloads: Reloads,
     #[serde(default)]
     reload_due: bool,
+    /// A launcher that does not know them has none.
+    #[serde(default)]
+    companions: Vec<i32>,
     /// Whether a descriptor behind the sockets holds the configuration files.
     #[serde(default)]
     files: bool,
@@ -61,6 +64,8 @@ pub struct Baton {
     pub(super) reloads: Reloads,
     /// A reload was asked for, and waits for the end of the trial.
     pub(super) reload_due: bool,
+    /// Children of before the first launcher: they are not to be taken for orphans.
+    pub(super) companions: Vec<ChildPid>,
     /// The configuration files that the settings are from.
     pub(super) files: Option<Vec<ConfigFile>>,
 }
@@ -87,6 +92,7 @@ impl Baton {
                 sockets: self.sockets.notes(),
                 reloads: self.reloads,
                 reload_due: self.reload_due,
+                companions: self.companions.iter().map(|companion| companion.as_raw()).collect(),
                 files: files.is_some(),
             };
             let stdin = io::stdin();
@@ -158,6 +164,7 @@ impl Baton {
             }
         };
         let (reloads, reload_due) = (note.reloads, note.reload_due);
-        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due, files }))
+        let companions = note.companions.into_iter().filter_map(ChildPid::adopt).collect();
+        Ok(Some(Self { committed: note.committed, worker, lock, sockets, reloads, reload_due, companions, files }))
     }
 }

@@ -13,7 +13,7 @@ use super::worker::{Worker, node_mark};
 use crate::install::{Adopted, Binary, Install, InstallError, NodeRecord, Progress, Tended};
 use crate::sys::{
     Arrived, ChildPid, Lock, Moment, Signals, become_subreaper, end_myself_after, given_sockets, kill_strays,
-    notify_service_manager, reap, wait_readable,
+    notify_service_manager, own_children, reap, wait_readable,
 };
 
 /// A node's launcher at work.
@@ -26,6 +26,9 @@ pub(super) struct Supervisor {
     pub(super) lock: Lock,
     pub(super) sockets: Sockets,
     signals: Signals,
+    /// Children that this program had before it inherited any orphan: who reads its log, say. Not the
+    /// launcher's business.
+    pub(super) companions: Vec<ChildPid>,
     /// The worker that serves, outside of a trial.
     pub(super) active: Option<Worker>,
     /// The worker on trial, and when its present step ends.
@@ -60,11 +63,13 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 /// before any thread is started.
 pub fn run(setup: Setup, baton: Option<Baton>) -> Result<(), LauncherError> {
     let signals = Signals::block()?;
+    let companions = baton.as_ref().map_or_else(own_children, |baton| baton.companions.clone());
     become_subreaper()?;
     let mut supervisor = match baton {
         None => Supervisor::start(setup, signals)?,
         Some(baton) => Supervisor::resume(setup, signals, baton)?,
     };
+    supervisor.companions = companions;
     supervisor.run()
 }
 
@@ -147,6 +152,7 @@ impl Supervisor {
             lock,
             sockets,
             signals,
+            companions: Vec::new(),
             active: None,
             candidate: None,
             next: None,
@@ -237,9 +243,10 @@ impl Supervisor {
         self.active.iter_mut().chain(candidate).chain(successor).chain(leaving)
     }
 
-    /// The pids of all workers that are not reaped yet.
+    /// The pids of all that are not reaped yet and are no orphans: workers, a check, and companions.
     pub(super) fn children(&self) -> Vec<ChildPid> {
-        self.workers().map(|worker| worker.pid).chain(self.bedside.checkup.pid()).collect()
+        let companions = self.companions.iter().copied();
+        self.workers().map(|worker| worker.pid).chain(self.bedside.checkup.pid()).chain(companions).collect()
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -260,6 +267,8 @@ impl Supervisor {
 
     fn note_exits(&mut self) {
         for (pid, exit) in reap() {
+            // Its number may be given to an orphan later.
+            self.companions.retain(|companion| *companion != pid);
             if self.bedside.checkup.note_exit(pid, exit) {
                 continue;
             }

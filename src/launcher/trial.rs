@@ -325,6 +325,7 @@ impl Supervisor {
             sockets: std::mem::replace(&mut self.sockets, Sockets::none()),
             reloads: self.reloads,
             reload_due: self.reload_due,
+            companions: self.companions.clone(),
             files: Some(self.setup.files.clone()),
         };
         // A launcher that hangs before it can prove itself is ended, and the committed one started.

@@ -54,7 +54,7 @@ pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use place::{Place, Process, container_hint, file_capabilities, file_owner, set_file_capabilities};
 pub use process::{
     Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, blames_host, end_myself_after, forbid_dumping,
-    kill_marked, kill_strays, own_program, reap, run_bounded,
+    kill_marked, kill_strays, own_children, own_program, reap, run_bounded,
 };
 pub use unit_files::UnitFiles;
 pub use vitals::{own_descriptors, resident_memory};

@@ -278,6 +278,15 @@ pub fn reap() -> Vec<(ChildPid, Exit)> {
     ended
 }
 
+/// The children that this process has just now, whoever started them: a shell that became this program may
+/// have started some, to read its log.
+#[must_use]
+pub fn own_children() -> Vec<ChildPid> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_child(*pid)).filter_map(ChildPid::adopt).collect()
+}
+
 /// Makes this process inherit, and so reap, what its children leave behind.
 pub fn become_subreaper() -> io::Result<()> {
     rustix::process::set_child_subreaper(Pid::from_raw(1)).map_err(io::Error::from)
@@ -293,7 +302,7 @@ pub fn forbid_dumping() -> io::Result<()> {
 ///
 /// One that may not be looked into, or that has cleared its environment, bears no mark. It is taken for marked
 /// when it is an orphan that this process inherited (see [`become_subreaper`]): a child, and none of
-/// `children`, whom this process started itself.
+/// `children`, whom this process started itself or had before it inherited any.
 #[must_use]
 pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
     kill_where(marker, |pid| is_child(pid) && !children.iter().any(|child| child.as_raw() == pid))
