@@ -7,6 +7,8 @@
 mod github;
 #[path = "support/http_server.rs"]
 mod http_server;
+#[path = "support/program.rs"]
+mod program;
 
 use std::fs;
 use std::io::Read;
@@ -23,6 +25,7 @@ use exuvia::types::ByteLimit;
 use github::{ARCHIVE, GitHub, SIGNATURE, TOKEN};
 use http_server::{Server, reply};
 use jiff::{SignedDuration, Timestamp};
+use program::copy_program;
 use serde_json::json;
 
 const CAP: ByteLimit = ByteLimit::mib(16);
@@ -299,7 +302,7 @@ fn an_operator_names_a_bundle_at_the_command_line() {
     let (root, home) = (tree(), tempfile::tempdir().unwrap());
     let bundle = tar(root.path(), "ustar", &["."]);
     let program = home.path().join("exuvia");
-    fs::copy(env!("CARGO_BIN_EXE_exuvia"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_exuvia").as_ref(), &program);
     let run = |args: &[&str]| {
         let dirs = ["cache", "data"].map(|name| format!("{name}_dir={}", home.path().join(name).display()));
         Command::new(&program)

@@ -9,6 +9,8 @@
 mod http_server;
 #[path = "../support/port.rs"]
 mod port;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../e2e/support/mod.rs"]
 mod support;
 

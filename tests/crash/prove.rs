@@ -11,6 +11,9 @@ mod http_server;
 #[path = "../support/port.rs"]
 mod port;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[path = "../support/program.rs"]
+mod program;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 #[path = "../e2e/support/mod.rs"]
 mod support;
 

@@ -9,6 +9,8 @@ mod http_server;
 mod namespace;
 #[path = "../support/port.rs"]
 mod port;
+#[path = "../support/program.rs"]
+mod program;
 
 mod support;
 

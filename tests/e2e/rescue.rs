@@ -7,6 +7,7 @@ use std::time::Duration;
 use exuvia::install::START_TRIES;
 use serde_json::Value;
 
+use crate::program::copy_program;
 use crate::support::host::{digest, names};
 use crate::support::{Host, Node, builds, wait_for};
 
@@ -212,7 +213,7 @@ fn a13_a_rescue_that_is_another_program_changes_nothing_and_is_made_again() {
     // Of ours, and yet not the recorded one.
     let kept = host.path("kept");
     fs::rename(&rescue, &kept).unwrap();
-    fs::copy(builds::exuvia("1.2.0"), &rescue).unwrap();
+    copy_program(&builds::exuvia("1.2.0"), &rescue);
     for flags in [&[][..], &["--now"]] {
         let refused = node.rescue(flags, &[]).unwrap().exits(9);
         assert!(refused.stderr.contains("digest") && refused.stderr.contains("rescue"), "{refused:#?}");

@@ -16,6 +16,7 @@ use super::releases::Releases;
 use super::wait_for;
 use crate::http_server::{self, Server};
 use crate::port::free_port;
+use crate::program::copy_program;
 
 /// One install with its releases. Nothing of it outlives the value: no file, and no process.
 pub struct Host {
@@ -68,7 +69,7 @@ impl Host {
     /// What an operator, or a package manager, does: puts a binary at the committed path.
     pub fn install(&self, version: &str) {
         let new = self.path("bin/new");
-        fs::copy(self.product.build(version), &new).unwrap();
+        copy_program(&self.product.build(version), &new);
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(new, self.binary()).unwrap();
     }
