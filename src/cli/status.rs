@@ -74,6 +74,9 @@ fn tell(status: &Status) {
             say(&format!("before it  {before}"));
         }
     }
+    if let Some(problem) = &status.ledger_problem {
+        say(&format!("history    cannot be opened, so it serves and upgrades to nothing: {problem}"));
+    }
     if !status.can_upgrade {
         say("upgrades   not from here: this user cannot replace the binary; `upgrade` says why");
     }

@@ -323,7 +323,8 @@ impl Install {
         }
     }
 
-    /// Removes versions that no record names, and temporaries of dead writers. Returns what it removed.
+    /// Removes versions that no record names and nobody [claims](Self::claim_version), and temporaries of dead
+    /// writers. Returns what it removed.
     pub fn prune(&self) -> Result<Vec<String>, InstallError> {
         let _lock = self.lock()?;
         for dir in [&self.staging, &self.nodes, &self.dir] {
@@ -342,7 +343,7 @@ impl Install {
         kept.extend(self.rescue_keeps().map(|version| version.folder_name()));
         let mut removed = Vec::new();
         for name in self.versions.names()? {
-            if !kept.contains(&name) {
+            if !kept.contains(&name) && !self.is_claimed(&name)? {
                 self.versions.remove_tree(&name)?;
                 removed.push(name);
             }
@@ -407,6 +408,10 @@ impl Install {
 
     pub(super) fn dir(&self) -> &PrivateDir {
         &self.dir
+    }
+
+    pub(super) fn versions(&self) -> &PrivateDir {
+        &self.versions
     }
 
     pub(super) fn home(&self) -> &Dir {

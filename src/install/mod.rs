@@ -6,7 +6,7 @@
 //! - every record is replaced whole and durably before what it announces begins;
 //! - a version that was committed and does not come up from a cold start is replaced by the last one
 //!   that did, without any of its own code;
-//! - nothing that is committed, or that some node runs, may go back to or is trying, is removed;
+//! - nothing that is committed, or that some node runs, may go back to, prepares or is trying, is removed;
 //! - file capabilities of the committed binary are kept: what may not get them is not committed;
 //! - a binary is identified by hashing the very handle that is executed, never by its path.
 //!
@@ -15,6 +15,7 @@
 
 mod binary;
 mod capabilities;
+mod claim;
 mod commit;
 mod doubt;
 mod error;
@@ -33,6 +34,7 @@ mod tests;
 mod vitals;
 
 pub use binary::{Binary, Installed};
+pub use claim::Claim;
 pub use commit::{CommitError, Committed};
 pub use doubt::Doubt;
 pub use error::InstallError;

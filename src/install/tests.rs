@@ -578,6 +578,23 @@ fn pruning_keeps_every_version_that_is_named_and_removes_the_rest() {
 }
 
 #[test]
+fn a_version_that_a_node_prepares_survives_a_siblings_clean_up_until_nobody_claims_it() {
+    let site = Site::new();
+    let staged = installed("1.1.0");
+    let claims = [(); 2].map(|()| site.install.claim_version(&staged).unwrap());
+    put(&claims[0].dir().path().join("exuvia"), &bytes("1.1.0"));
+    // As another process opens it.
+    let sibling = open(&site.committed()).unwrap();
+    for claim in claims {
+        assert_eq!(sibling.prune().unwrap(), Vec::<String>::new());
+        assert!(site.install.open_version(&staged).is_ok());
+        drop(claim);
+    }
+    assert_eq!(sibling.prune().unwrap(), [staged.folder_name()]);
+    assert_eq!(names(&site.path("versions")), [installed("1.0.0").folder_name()]);
+}
+
+#[test]
 fn pruning_removes_nothing_while_a_record_cannot_be_read() {
     let site = Site::new();
     let lost = site.stage("1.1.0");

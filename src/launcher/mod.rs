@@ -14,10 +14,12 @@
 
 mod bedside;
 mod checkup;
+mod dialect;
 mod handoff;
 mod judge;
 mod protocol;
 mod reload;
+mod renewal;
 mod saving;
 mod serving;
 mod setup;
@@ -25,9 +27,11 @@ mod sockets;
 mod supervisor;
 mod trial;
 mod verdict;
+mod wire;
 mod worker;
 
+pub use dialect::Dialect;
 pub use handoff::Baton;
-pub use protocol::{Dialect, GiveUp, Hello, Listener, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
+pub use protocol::{GiveUp, Hello, Listener, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};
 pub use supervisor::run;

@@ -24,7 +24,8 @@ use crate::types::Overlap;
 pub(super) struct Successor {
     pub(super) worker: Worker,
     pub(super) deadline: Moment,
-    before: Before,
+    /// Without it, there is no new configuration that the worker would prove.
+    before: Option<Before>,
 }
 
 /// What comes back when the successor does not become ready.
@@ -78,7 +79,7 @@ impl Supervisor {
         }
     }
 
-    fn is_changing_workers(&self) -> bool {
+    pub(super) fn is_changing_workers(&self) -> bool {
         let on_trial = self.progress().is_some_and(|progress| progress != Progress::Pending);
         on_trial || self.successor.is_some() || self.unproven.is_some()
     }
@@ -89,18 +90,9 @@ impl Supervisor {
         let before = self.adopt_settings(&settings, files)?;
         let serves = self.active.as_ref().filter(|worker| worker.ready);
         if serves.is_some_and(|worker| worker.overlap == Overlap::UntilReady) {
-            return match self.start_same_version() {
-                Ok(worker) => {
-                    let deadline = Moment::now().after(self.setup.trial.start);
-                    self.successor = Some(Successor { worker, deadline, before });
-                    (self.setup.apply)(&settings);
-                    Ok(())
-                }
-                Err(error) => {
-                    self.restore(before);
-                    Err(ReloadError::Start(error))
-                }
-            };
+            self.start_successor(Some(before)).map_err(ReloadError::Start)?;
+            (self.setup.apply)(&settings);
+            return Ok(());
         }
         // Nobody serves, or the one that does must leave before the next may start.
         (self.setup.apply)(&settings);
@@ -155,7 +147,12 @@ impl Supervisor {
         })
     }
 
-    fn restore(&mut self, Before { listen, job_listen, trial, files, sockets }: Before) {
+    pub(super) fn await_successor(&mut self, worker: Worker, before: Option<Before>) {
+        let deadline = Moment::now().after(self.setup.trial.start);
+        self.successor = Some(Successor { worker, deadline, before });
+    }
+
+    pub(super) fn restore(&mut self, Before { listen, job_listen, trial, files, sockets }: Before) {
         (self.setup.listen, self.setup.job_listen) = (listen, job_listen);
         (self.setup.trial, self.sockets) = (trial, sockets);
         if let Ok(loaded) = self.setup.configuration.read_from(files.clone(), Strictness::Lenient) {
@@ -189,7 +186,7 @@ impl Supervisor {
     }
 
     fn successor_ready(&mut self) {
-        let Some(Successor { mut worker, .. }) = self.successor.take() else { return };
+        let Some(Successor { mut worker, before, .. }) = self.successor.take() else { return };
         worker.ready = true;
         worker.tell(&ToWorker::Activate);
         self.restart.due = None;
@@ -197,7 +194,10 @@ impl Supervisor {
         if let Some(old) = self.active.replace(worker) {
             self.dismiss(old, true);
         }
-        self.reload_applied();
+        if before.is_some() {
+            self.reload_applied();
+        }
+        self.came_up();
     }
 
     pub(super) fn meet_successor_deadline(&mut self, now: Moment) {
@@ -216,7 +216,10 @@ impl Supervisor {
         if worker.exit.is_none() {
             self.await_exit(worker);
         }
-        self.reload_failed(before, why);
+        match before {
+            Some(before) => self.reload_failed(before, why),
+            None => tracing::error!(event = "worker_not_renewed", reason = why, "the old one serves on"),
+        }
     }
 
     fn reload_ended(&self, state: &str) {

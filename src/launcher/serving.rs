@@ -3,7 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::protocol::{Dialect, Hello, ToLauncher, ToWorker};
+use super::dialect::Dialect;
+use super::protocol::{Hello, ToLauncher, ToWorker};
 use super::setup::LauncherError;
 use super::supervisor::{Supervisor, own_binary};
 use super::worker::{Worker, node_mark};
@@ -39,7 +40,11 @@ impl Supervisor {
                 self.came_up();
             }
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
-            ToLauncher::Try(request) => self.try_candidate(request),
+            ToLauncher::Try(request) => {
+                self.attach();
+                self.try_candidate(request);
+            }
+            ToLauncher::Renew => self.renew(),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),
             ToLauncher::Vitals(reported) => {
                 if let Some(worker) = &mut self.active {
@@ -52,7 +57,7 @@ impl Supervisor {
 
     /// A worker is ready: if that is the first one since the service manager's start, then what is committed
     /// has shown that it comes up by itself.
-    fn came_up(&mut self) {
+    pub(super) fn came_up(&mut self) {
         let Some(worker) = self.active.as_ref().filter(|_| std::mem::take(&mut self.cold)) else { return };
         if self.install.why_detached().is_some() {
             return;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Listener;
 use super::setup::{CONTROL_SOCKET, LauncherError, Setup};
 use crate::config::Job;
-use crate::sys::{GivenSocket, Moment, SysError, listen};
+use crate::sys::{GivenSocket, Moment, SysError, listen, listen_beside, listens_on_port_of};
 
 /// All listening sockets of a node.
 #[derive(Debug)]
@@ -99,15 +99,23 @@ impl Sockets {
 /// What the settings ask for. `sockets` are there already; what nobody asks for is dropped.
 fn open_all(setup: &Setup, mut sockets: Vec<Socket>, patience: Duration) -> Result<Vec<Socket>, LauncherError> {
     let jobs = setup.job_listen.iter().zip(0..).map(|(address, at)| (Listener::Job(at), *address));
-    let wanted = setup.listen.map(|address| (Listener::Http, address)).into_iter().chain(jobs);
+    let wanted: Vec<_> = setup.listen.map(|address| (Listener::Http, address)).into_iter().chain(jobs).collect();
+    let stays = |at: SocketAddr| wanted.iter().any(|(_, address)| *address == at);
     let mut opened = Vec::new();
-    for (listener, address) in wanted {
+    for &(listener, address) in &wanted {
         if sockets.iter().any(|socket| socket.listener == listener && socket.origin == Origin::Given) {
             continue;
         }
         let fd = match sockets.iter().position(|socket| socket.origin == Origin::Opened(address)) {
             Some(at) => sockets.swap_remove(at).fd,
-            None => bind(address, patience)?,
+            None => {
+                let goes = |socket: &&Socket| matches!(socket.origin, Origin::Opened(at) if !stays(at));
+                bind(
+                    address,
+                    patience,
+                    &sockets.iter().filter(goes).map(|socket| socket.fd.as_fd()).collect::<Vec<_>>(),
+                )?
+            }
         };
         opened.push(Socket { listener, origin: Origin::Opened(address), fd });
     }
@@ -153,10 +161,19 @@ fn assign(setup: &Setup, given: Vec<GivenSocket>) -> Vec<Socket> {
     sockets
 }
 
-fn bind(address: SocketAddr, patience: Duration) -> Result<OwnedFd, LauncherError> {
+/// Opens an address. `going` are closed only when a worker serves at the new one: one of them may be open at a
+/// wider or narrower address of the same port.
+fn bind(address: SocketAddr, patience: Duration, going: &[BorrowedFd<'_>]) -> Result<OwnedFd, LauncherError> {
     let deadline = Moment::now().after(patience);
+    let overlapping = || going.iter().copied().filter(|fd| listens_on_port_of(*fd, address));
     loop {
-        match listen(address) {
+        let outcome = match listen(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && overlapping().next().is_some() => {
+                listen_beside(address, overlapping())
+            }
+            outcome => outcome,
+        };
+        match outcome {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Moment::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -393,7 +393,7 @@ pub(super) fn own_binary() -> Result<Binary, InstallError> {
 
 /// Before anything is adopted: what the rescue began is finished, and the rescue itself is looked after.
 /// Nothing of it stops a node.
-fn heed_rescue(install: &Install, own: &Binary) {
+pub(super) fn heed_rescue(install: &Install, own: &Binary) {
     if install.why_detached().is_some() {
         return;
     }
@@ -411,7 +411,7 @@ fn heed_rescue(install: &Install, own: &Binary) {
     }
 }
 
-fn report(record: &NodeRecord, adopted: &Adopted) {
+pub(super) fn report(record: &NodeRecord, adopted: &Adopted) {
     match adopted {
         Adopted::AsRecorded => tracing::info!(event = "node_starts", version = %record.running.version),
         Adopted::Committed => tracing::info!(event = "node_adopts_committed", version = %record.running.version),

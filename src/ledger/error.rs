@@ -28,6 +28,19 @@ pub enum LedgerError {
     Database(#[source] rusqlite::Error),
 }
 
+impl LedgerError {
+    /// Whether it can be opened later, perhaps, without anybody's doing: a full disk gets room, a mount comes
+    /// back. What must not be believed stays so.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Busy | Self::Full | Self::Storage(_) => true,
+            Self::Sys(error) => error.refusal().is_none(),
+            Self::Corrupt(_) | Self::Random | Self::Database(_) => false,
+        }
+    }
+}
+
 /// What is wrong with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {

@@ -17,6 +17,7 @@ mod history;
 mod listings;
 mod open;
 mod schema;
+mod stand_in;
 mod time;
 mod unverified;
 mod verdict;
@@ -39,6 +40,7 @@ pub struct Ledger {
     connection: Mutex<Connection>,
     node_id: String,
     set_aside: Option<SetAside>,
+    stands_in_for: Option<LedgerError>,
 }
 
 impl Ledger {

@@ -46,7 +46,7 @@ impl Ledger {
             other => (other?, None),
         };
         let node_id = node_id(&connection)?;
-        Ok(Self { connection: Mutex::new(connection), node_id, set_aside })
+        Ok(Self { connection: Mutex::new(connection), node_id, set_aside, stands_in_for: None })
     }
 }
 

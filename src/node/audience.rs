@@ -47,6 +47,7 @@ impl ForAnybody for Status {
         self.node_id.clear();
         self.source = self.source.map(|_| "configured".to_owned());
         self.source_problem = self.source_problem.map(|_| "what is configured cannot be used".to_owned());
+        self.ledger_problem = self.ledger_problem.map(|_| "the history cannot be opened".to_owned());
         self.siblings.clear();
         if let Some(check) = &mut self.last_check {
             check.detail.clear();

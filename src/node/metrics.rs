@@ -51,6 +51,8 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     }
     page.family("exuvia_upgrade_source_usable", "gauge", "1 if a source of releases is configured and can be used.");
     page.sample("exuvia_upgrade_source_usable", &[], u8::from(matches!(engine.source, Ok(Some(_)))));
+    page.family("exuvia_ledger_usable", "gauge", "1 if the node's history is open; without it there are no upgrades.");
+    page.sample("exuvia_ledger_usable", &[], u8::from(engine.ledger.stands_in_for().is_none()));
     if let Some(last) = &state.checks().last {
         page.family("exuvia_upgrade_last_check_timestamp_seconds", "gauge", "When the node last looked for releases.");
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());

@@ -13,6 +13,7 @@ mod audience;
 mod control;
 mod doubts;
 mod http;
+mod lack;
 mod leaving;
 mod link;
 mod metrics;

@@ -55,6 +55,15 @@ pub enum WorkerError {
     Job(String),
 }
 
+/// What to do about a ledger that cannot be opened just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// Without it there is no work.
+    Required,
+    /// An empty one [stands in](Ledger::standing_in): the node serves, and upgrades to nothing.
+    OrStandIn,
+}
+
 /// The engine of an upgrade, opened from the settings. Also used by the command line where no node
 /// runs: then `running` is `None`, and the caller holds the node's lock.
 pub fn engine(
@@ -64,9 +73,29 @@ pub fn engine(
     committed: &std::path::Path,
     running: Option<crate::install::Installed>,
 ) -> Result<Engine, WorkerError> {
+    engine_with(app, settings, options, committed, running, Memory::Required)
+}
+
+pub(super) fn engine_with(
+    app: &App,
+    settings: Settings,
+    options: Vec<OsString>,
+    committed: &std::path::Path,
+    running: Option<crate::install::Installed>,
+    memory: Memory,
+) -> Result<Engine, WorkerError> {
     let product = app.product()?;
     let data = PrivateDir::open_or_create(&settings.data_dir, Loose::RefuseWritable)?;
-    let ledger = Ledger::open(&data, Timestamp::now())?;
+    let ledger = match (Ledger::open(&data, Timestamp::now()), memory) {
+        (Err(error), Memory::OrStandIn) => {
+            let ledger = Ledger::standing_in(error)?;
+            if let Some(error) = ledger.stands_in_for() {
+                tracing::error!(event = "ledger_unusable", %error, "the node serves without it, and upgrades to nothing");
+            }
+            ledger
+        }
+        (outcome, _) => outcome?,
+    };
     let install = Install::open_or_detached(committed, &product, &data)?;
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();

@@ -49,6 +49,9 @@ pub struct Status {
     /// Why what is configured as a source cannot be used.
     #[serde(default)]
     pub source_problem: Option<String>,
+    /// Why the node has no history now, and so upgrades to nothing.
+    #[serde(default)]
+    pub ledger_problem: Option<String>,
     /// What a release must bring to be believed.
     pub trust: String,
     /// The keys that newer versions withdrew: not believed here, whatever version runs.
@@ -135,6 +138,7 @@ impl Status {
             vetoes: engine.ledger.active_vetoes(now).unwrap_or_default(),
             source: source.ok().and_then(|source| source.as_ref().map(ToString::to_string)),
             source_problem: source.err().map(ToString::to_string),
+            ledger_problem: engine.ledger.stands_in_for().map(ToString::to_string),
             trust: "archive signature; no freshness metadata".to_owned(),
             distrusted_keys: engine.ledger.distrusted_keys().unwrap_or_default(),
             distrust_not_applied: engine.trust.locked_out,

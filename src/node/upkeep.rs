@@ -49,7 +49,8 @@ impl Worker {
     /// rolled back, by its trial or by the rescue, has withdrawn nothing.
     pub(super) fn begin_to_settle(&mut self) {
         let committed = self.engine.install.committed().ok().flatten();
-        let settled = committed.as_ref() == Some(&self.engine.running);
+        let remembers = self.engine.ledger.stands_in_for().is_none();
+        let settled = remembers && committed.as_ref() == Some(&self.engine.running);
         self.settles = settled.then(|| Instant::now() + self.engine.settings.trial.probation);
     }
 

@@ -17,7 +17,7 @@ use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
-use super::opening::{WorkerError, engine};
+use super::opening::{Memory, WorkerError, engine_with};
 use super::report::JobReport;
 use super::state::{Activity, State};
 use super::status::LastCheck;
@@ -52,7 +52,7 @@ const LAST_WORD: Duration = Duration::from_millis(300);
 pub(super) struct Worker {
     pub(super) engine: Arc<Engine>,
     pub(super) state: Arc<State>,
-    link: Link,
+    pub(super) link: Link,
     /// The upgrade under way, and who waits for its answer.
     pub(super) running: Option<JoinHandle<Result<Done, UpgradeError>>>,
     /// The trial that is being begun again.
@@ -63,6 +63,8 @@ pub(super) struct Worker {
     next: Instant,
     /// When this version has settled, if nothing happens to it until then.
     pub(super) settles: Option<Instant>,
+    /// When to look again for what this worker lacks.
+    pub(super) missing: Option<Instant>,
     /// The history lacks something that the record tells: there was no room for it.
     pub(super) behind: bool,
 }
@@ -92,7 +94,10 @@ impl Worker {
         let opened = {
             let (hello, drain) = (hello.clone(), settings.trial.drain);
             let engine = tokio::task::spawn_blocking(move || {
-                let engine = engine(&app, settings, options, &hello.committed, Some(hello.running.clone()))?;
+                // A candidate has to show that it can do everything.
+                let memory = if hello.on_trial { Memory::Required } else { Memory::OrStandIn };
+                let running = Some(hello.running.clone());
+                let engine = engine_with(&app, settings, options, &hello.committed, running, memory)?;
                 Ok::<_, WorkerError>(Engine { files, ..engine })
             });
             (engine.await.map_err(std::io::Error::other)??, drain)
@@ -114,6 +119,7 @@ impl Worker {
             queued: None,
             next: Instant::now(),
             settles: None,
+            missing: None,
             behind: false,
         };
 
@@ -171,6 +177,7 @@ impl Worker {
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
                 () = reached(worker.settles) => worker.settle_keys(),
+                () = reached(worker.missing) => worker.look_for_what_is_missing().await,
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }
@@ -209,6 +216,7 @@ impl Worker {
         }
         let record = self.catch_up().await;
         self.begin_to_settle();
+        self.begin_to_miss();
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
                 self.start(Work::Resume(trial));

@@ -78,8 +78,8 @@ impl Lock {
     }
 }
 
-/// An exclusive lock on a folder itself, for as long as this value lives: for trees in which a lock
-/// file has no business.
+/// A lock on a folder itself, for as long as this value lives: for trees in which a lock file has no
+/// business. The kernel releases it with the process, so that a kill leaves nothing behind.
 #[derive(Debug)]
 pub struct DirLock {
     _fd: OwnedFd,
@@ -88,11 +88,20 @@ pub struct DirLock {
 impl Dir {
     /// Takes a lock on this folder itself, without waiting. `None` when somebody else holds it.
     pub fn try_lock_itself(&self) -> Result<Option<DirLock>, SysError> {
+        self.flock_itself(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// As [`Self::try_lock_itself`], beside others who share it. `None` when somebody has it alone.
+    pub fn try_share_itself(&self) -> Result<Option<DirLock>, SysError> {
+        self.flock_itself(FlockOperation::NonBlockingLockShared)
+    }
+
+    fn flock_itself(&self, how: FlockOperation) -> Result<Option<DirLock>, SysError> {
         // A handle of its own: flock(2) belongs to the open file, and clones of `self` share one.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(self.fd(), ".", flags, Mode::empty())
             .map_err(|errno| SysError::io("open the folder", self.path(), errno))?;
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&fd, how) {
             Ok(()) => Ok(Some(DirLock { _fd: fd })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(SysError::io("lock the folder", self.path(), errno)),

@@ -17,6 +17,7 @@ mod channel;
 mod clock;
 mod command;
 mod config_file;
+mod descent;
 mod dir;
 mod error;
 mod expendable;
@@ -31,6 +32,7 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod signals;
 mod unit_files;
 mod vitals;
 
@@ -39,12 +41,13 @@ pub use channel::{Channel, Message, set_stdin};
 pub use clock::{BootClock, BootId, Moment};
 pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
+pub use descent::{kill_marked, kill_strays, own_children};
 pub use dir::{Dir, Loose, PrivateDir, same_file};
 pub use error::{Refusal, SysError};
 pub use expendable::expendable;
 pub use from_start::FromStart;
 pub use handed::{hand, take_handed};
-pub use listen::listen;
+pub use listen::{listen, listen_beside, listens_on_port_of};
 pub use lock::{DirLock, Lock};
 pub use new_file::NewFile;
 pub use notify::{notify_reloading, notify_service_manager};
@@ -53,8 +56,8 @@ pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use place::{Place, Process, container_hint, file_capabilities, file_owner, set_file_capabilities};
 pub use process::{
-    Arrived, ChildPid, Exit, Program, Ran, Signals, become_subreaper, blames_host, end_myself_after, forbid_dumping,
-    kill_marked, kill_strays, own_children, own_program, reap, run_bounded,
+    ChildPid, Exit, Program, Ran, become_subreaper, blames_host, forbid_dumping, own_program, reap, run_bounded,
 };
+pub use signals::{Arrived, Signals, end_myself_after};
 pub use unit_files::UnitFiles;
 pub use vitals::{own_descriptors, resident_memory};

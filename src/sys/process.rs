@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -10,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, WaitOptions};
 
+use super::descent::kill_strays;
 use super::error::SysError;
 
 /// A process that this one started and will reap.
@@ -278,15 +277,6 @@ pub fn reap() -> Vec<(ChildPid, Exit)> {
     ended
 }
 
-/// The children that this process has just now, whoever started them: a shell that became this program may
-/// have started some, to read its log.
-#[must_use]
-pub fn own_children() -> Vec<ChildPid> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| is_child(*pid)).filter_map(ChildPid::adopt).collect()
-}
-
 /// Makes this process inherit, and so reap, what its children leave behind.
 pub fn become_subreaper() -> io::Result<()> {
     rustix::process::set_child_subreaper(Pid::from_raw(1)).map_err(io::Error::from)
@@ -295,122 +285,6 @@ pub fn become_subreaper() -> io::Result<()> {
 /// Keeps other processes of the same user from reading this one's memory, and from dumping it.
 pub fn forbid_dumping() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(io::Error::from)
-}
-
-/// Kills every process whose environment says that it descends from the process marked `marker`
-/// (`NAME=value`): also those that left its process group and session. Returns how many.
-///
-/// One that may not be looked into, or that has cleared its environment, bears no mark. It is taken for marked
-/// when it is an orphan that this process inherited (see [`become_subreaper`]): a child, and none of
-/// `children`, whom this process started itself or had before it inherited any.
-#[must_use]
-pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
-    kill_where(marker, |pid| is_child(pid) && !children.iter().any(|child| child.as_raw() == pid))
-}
-
-/// As [`kill_marked`], for a process that has started none of them: one without a mark is left alone.
-#[must_use]
-pub fn kill_strays(marker: &str) -> usize {
-    kill_where(marker, |_| false)
-}
-
-fn kill_where(marker: &str, unmarked_is_meant: impl Fn(i32) -> bool) -> usize {
-    let mut killed = HashSet::new();
-    let name = &marker[..=marker.find('=').unwrap_or(marker.len() - 1)];
-    // A process may fork while we look: look until a round finds nothing new, at most a few rounds.
-    for _ in 0..8 {
-        let before = killed.len();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let bears_it = match fs::read(entry.path().join("environ")) {
-                Ok(environ) => {
-                    let mark = environ.split(|&byte| byte == 0).find(|variable| variable.starts_with(name.as_bytes()));
-                    mark.map_or_else(|| unmarked_is_meant(pid), |mark| mark == marker.as_bytes())
-                }
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unmarked_is_meant(pid),
-                Err(_) => false,
-            };
-            let own = u32::try_from(pid) == Ok(std::process::id());
-            if bears_it
-                && !own
-                && let Some(pid) = Pid::from_raw(pid)
-            {
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-                killed.insert(pid);
-            }
-        }
-        if killed.len() == before {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    killed.len()
-}
-
-/// Whether this process is the parent of `pid`: the fourth field of its `stat`, after the name in brackets.
-fn is_child(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
-    parent == Some(std::process::id())
-}
-
-/// Has the kernel end this process after `span` (in whole seconds, rounded up), unless it is called
-/// again before. Holds across exec: a program that does not get as far as to call it is ended.
-pub fn end_myself_after(span: Option<Duration>) {
-    match span {
-        Some(span) => {
-            let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
-            nix::unistd::alarm::set(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
-        }
-        None => {
-            nix::unistd::alarm::cancel();
-        }
-    }
-}
-
-/// The signals that a launcher lives by, blocked and read from a descriptor: none is lost, not even
-/// across exec, where blocked signals stay pending.
-#[derive(Debug)]
-pub struct Signals(SignalFd);
-
-/// A signal that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrived {
-    /// SIGTERM or SIGINT: stop.
-    Stop,
-    /// SIGHUP: reload.
-    Reload,
-    /// SIGCHLD: a child ended.
-    Child,
-}
-
-impl Signals {
-    /// Blocks the signals in this thread and opens their descriptor. Call it before other threads start.
-    pub fn block() -> io::Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
-            set.add(signal);
-        }
-        set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
-    }
-
-    /// The next signal that is pending, if any.
-    pub fn next(&self) -> io::Result<Option<Arrived>> {
-        let Some(info) = self.0.read_signal()? else { return Ok(None) };
-        let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-        Ok(Some(match signal {
-            Some(Signal::SIGHUP) => Arrived::Reload,
-            Some(Signal::SIGCHLD) => Arrived::Child,
-            _ => Arrived::Stop,
-        }))
-    }
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 #[cfg(test)]

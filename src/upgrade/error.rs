@@ -113,6 +113,14 @@ pub enum UpgradeError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The node has no history now, and so no vetoes.
+    #[error(
+        "{reason}. The node serves without its history meanwhile, and upgrades to nothing; it tries to open it again by itself"
+    )]
+    NoLedger {
+        /// Why it could not be opened.
+        reason: String,
+    },
     /// A file or folder could not be used.
     #[error(transparent)]
     Sys(#[from] SysError),
@@ -157,7 +165,7 @@ impl UpgradeError {
             Self::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => "unsupported",
             Self::Install(InstallError::Replaced(_)) => "replaced",
             Self::Install(_) => "install",
-            Self::Ledger(_) => "ledger",
+            Self::Ledger(_) | Self::NoLedger { .. } => "ledger",
             Self::Sys(_) | Self::NoSpace { .. } => "storage",
             Self::CutShort(_) => "cut-short",
         }
@@ -177,7 +185,8 @@ impl UpgradeError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
+            Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } => true,
+            Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) => true,
             Self::Install(error) => matches!(error, InstallError::Busy(_)),
             Self::Archive { .. } | Self::Probe { .. } => self.is_storage(),
             _ => false,
@@ -235,7 +244,7 @@ impl UpgradeError {
                     | InstallError::Replaced(_)
                     | InstallError::Busy(_)
             ),
-            Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } => true,
+            Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) | Self::NoSpace { .. } => true,
             Self::Fetch(error) => error.kind() == "write",
             _ => false,
         }

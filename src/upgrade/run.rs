@@ -9,11 +9,11 @@ use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
 use super::offer::{BUNDLE_EVENT, Offer};
 use super::probe::{describe, probe};
-use super::stage::{blocking, stage};
+use super::stage::{Staged, blocking, stage};
 use super::unclear::left_alone;
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing};
-use crate::install::{Installed, Purpose, Trial};
+use crate::install::{Claim, Installed, Purpose, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Decision, Direction, Gate, Plan, Request};
@@ -115,8 +115,17 @@ impl Engine {
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
+        self.require_ledger()?;
         let offer = Offer::ask(self, bundle, freshness, now, observer).await?;
         Ok((self.judge(&offer, request, now)?, offer.listing))
+    }
+
+    /// Without its vetoes, and the keys that were withdrawn, a node decides nothing.
+    fn require_ledger(&self) -> Result<(), UpgradeError> {
+        match self.ledger.stands_in_for() {
+            None => Ok(()),
+            Some(why) => Err(UpgradeError::NoLedger { reason: why.to_string() }),
+        }
     }
 
     /// What policy makes of an offer.
@@ -164,6 +173,7 @@ impl Engine {
         launcher: &impl Ask,
         observer: &Observer,
     ) -> Result<Done, UpgradeError> {
+        self.require_ledger()?;
         let freshness = match work {
             Work::Upgrade(_) | Work::UpgradeFrom { .. } => Freshness::Unconditional,
             _ => Freshness::Shared,
@@ -213,10 +223,13 @@ impl Engine {
         }
         let outcome = self.prepare(&offer, &plan.version, attempt, observer).await;
         let asked = match outcome {
-            Ok((candidate, overlap)) => {
+            Ok((candidate, claim, overlap)) => {
                 let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
                 let request = TryRequest { id, candidate, purpose, asked_for: request.is_some(), overlap };
-                self.hand_over(attempt, request, launcher, observer).await
+                let asked = self.hand_over(attempt, request, launcher, observer).await;
+                // Whoever accepts it has it in the node's record by now.
+                drop(claim);
+                asked
             }
             Err(error) => Err(error),
         };
@@ -236,8 +249,8 @@ impl Engine {
         version: &Version,
         attempt: AttemptId,
         observer: &Observer,
-    ) -> Result<(Installed, Overlap), UpgradeError> {
-        let (installed, origin) = stage(self, offer, version, observer).await?;
+    ) -> Result<(Installed, Claim, Overlap), UpgradeError> {
+        let Staged { installed, claim, origin } = stage(self, offer, version, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
@@ -248,12 +261,16 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
-        if probed.is_err()
-            && let Err(error) = self.install.prune()
-        {
-            tracing::warn!(event = "prune_failed", %error);
+        match probed {
+            Ok(overlap) => Ok((installed, claim, overlap)),
+            Err(error) => {
+                drop(claim);
+                if let Err(error) = self.install.prune() {
+                    tracing::warn!(event = "prune_failed", %error);
+                }
+                Err(error)
+            }
         }
-        probed.map(|overlap| (installed, overlap))
     }
 
     /// Step 8: the launcher decides. From here on, what happens is in the node's record.

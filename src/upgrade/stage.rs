@@ -13,7 +13,7 @@ use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchi
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
-use crate::install::Installed;
+use crate::install::{Claim, Installed};
 use crate::sys::SysError;
 use crate::types::{ByteLimit, ReleaseId, Version};
 
@@ -38,22 +38,29 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// A release that lies among the versions, where no clean-up takes it as long as this value lives.
+pub(super) struct Staged {
+    pub(super) installed: Installed,
+    pub(super) claim: Claim,
+    pub(super) origin: Origin,
+}
+
 /// Makes a verified release executable, under its own name among the versions.
 pub(super) async fn stage(
     engine: &Arc<Engine>,
     offer: &Offer,
     version: &Version,
     observer: &Observer,
-) -> Result<(Installed, Origin), UpgradeError> {
+) -> Result<Staged, UpgradeError> {
     let id = engine.release(version);
     if let Some(staged) = from_cache(engine, &id, observer).await? {
-        return Ok((publish(engine, staged).await?, Origin::Cache));
+        return publish(engine, staged, Origin::Cache).await;
     }
     let turn = wait_for_turn(engine, &id, observer).await?;
     if turn.is_some()
         && let Some(staged) = from_cache(engine, &id, observer).await?
     {
-        return Ok((publish(engine, staged).await?, Origin::Cache));
+        return publish(engine, staged, Origin::Cache).await;
     }
     let (Some(release), Some(source)) = (offer.release(version), &offer.source) else {
         return Err(UpgradeError::NoLongerOffered { version: version.clone() });
@@ -64,7 +71,7 @@ pub(super) async fn stage(
     let archive = download(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
     let staged = extract(engine, archive, Origin::Download, observer).await?;
     drop(turn);
-    Ok((publish(engine, staged).await?, Origin::Download))
+    publish(engine, staged, Origin::Download).await
 }
 
 /// The binary from the cache. An archive that verifies and yet cannot be extracted is removed, and
@@ -258,17 +265,17 @@ async fn extract(
     .await
 }
 
-async fn publish(engine: &Arc<Engine>, staged: StagedBinary) -> Result<Installed, UpgradeError> {
+async fn publish(engine: &Arc<Engine>, staged: StagedBinary, origin: Origin) -> Result<Staged, UpgradeError> {
     let engine = engine.clone();
     blocking(move || {
         let installed = Installed { version: staged.id().version.clone(), digest: staged.digest() };
+        let claim = engine.install.claim_version(&installed)?;
         // The same bytes may lie there already, and may even run: then they are left alone.
         if engine.install.open_version(&installed).is_err() {
-            let dir = engine.install.make_version_dir(&installed)?;
-            staged.publish_into(dir.as_dir(), engine.install.program())?;
+            staged.publish_into(claim.dir().as_dir(), engine.install.program())?;
         }
         engine.install.carry_capabilities(&installed)?;
-        Ok(installed)
+        Ok(Staged { installed, claim, origin })
     })
     .await
 }

@@ -138,6 +138,13 @@ fn l2_a_full_disk_at_the_first_start_is_no_install_that_may_not_be_written() {
 }
 
 #[test]
+fn l5_an_install_that_may_not_be_written_for_a_moment_is_upgraded_without_a_restart() {
+    for errno in [libc::EACCES, libc::EROFS] {
+        ends(Story::Upgrade, "launcher/committed mkdirat bin/.exuvia #1", Blow::Fail(errno), End::Upgraded);
+    }
+}
+
+#[test]
 fn l2_a_commit_that_cannot_be_noted_stands_and_is_noted_later() {
     ends(Story::Upgrade, "launcher/1.1.0 fsync bin #1", Blow::Fail(libc::EIO), End::Upgraded);
     let blow = Blow::Fail(libc::ENOSPC);

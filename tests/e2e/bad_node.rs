@@ -45,6 +45,11 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ("describe-hangs", "self-describe") | ("rehearse-hangs", "rehearse") => hang(),
+        ("describes-late", "self-describe") => {
+            while !std::path::Path::new(&argument).exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         ("claims", "self-describe") => version.clone_from(&argument),
         ("rehearse-fails", "rehearse") => return fail("no launcher was linked in", 1),
         ("exits", "worker") => return fail("the database is of another century", argument.parse().unwrap_or(3)),
@@ -72,6 +77,10 @@ fn main() -> ExitCode {
             return fail("no start without a launcher before", argument.parse().expect("an exit code"));
         }
         ("cold-hangs", "run") if !took_over => hang(),
+        ("fills", "worker") => {
+            let mut filler = File::create(&argument).expect("a place for the filler");
+            while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+        }
         ("leaves-a-trace", _) => std::fs::write(&argument, verb).expect("a place for the trace"),
         (_, "linger") => linger(&args),
         (_, "lingers") => hang(),

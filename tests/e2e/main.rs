@@ -23,6 +23,7 @@ mod handoff;
 mod health;
 mod keys;
 mod kills;
+mod lacking;
 mod load;
 mod many;
 mod mounts;

@@ -54,6 +54,26 @@ fn a_reload_opens_closes_and_applies_what_changed_with_a_new_worker() {
 }
 
 #[test]
+fn a_listener_moves_to_a_wider_address_of_its_port_and_back_without_a_restart() {
+    let mut host = Host::new();
+    let node = host.start_quiet("one");
+    let (launcher, port) = (node.launcher_pid(), node.port());
+    let elsewhere = || TcpStream::connect(("127.0.0.2", port));
+    assert!(elsewhere().is_err());
+    for (count, (address, wide)) in [("0.0.0.0", true), ("127.0.0.1", false)].into_iter().enumerate() {
+        node.configure("listen", &format!("\"{address}:{port}\""));
+        node.reload();
+        reloads(&node, "applied", u32::try_from(count).unwrap() + 1);
+        wait_for(
+            || format!("only {address} is open\n{}", node.log()),
+            || (node.serves() && elsewhere().is_ok() == wide).then_some(()),
+        );
+    }
+    assert_eq!(node.launcher_pid(), launcher);
+    host.assert_clean(&["1.0.0"], &[&node]);
+}
+
+#[test]
 fn o1_a_reload_with_a_mistake_changes_nothing_and_names_file_line_and_nearest_key() {
     let mut host = Host::new();
     let node = host.start_quiet("one");

@@ -193,3 +193,62 @@ fn a13_a_node_whose_version_was_exchanged_runs_the_committed_one_and_says_so() {
     assert!(!host.path("bin/it-ran").exists());
     host.assert_committed("1.1.0");
 }
+
+/// A node that has staged 1.1.0 and waits for its answer, a sibling, and what makes the answer come.
+fn one_that_prepares(host: &mut Host) -> (Node, Node, std::process::Child, std::path::PathBuf) {
+    host.set("trial.probe", "\"60s\"");
+    let (prepares, cleans) = (host.start_quiet("prepares"), host.start_quiet("cleans"));
+    let answer = host.path("answer");
+    host.releases().publish_bad("1.1.0", &format!("describes-late {}", answer.display()));
+    let asked = prepares.spawn_cli(&["upgrade"]);
+    let staged = || host.versions().iter().any(|name| name.starts_with("1.1.0-")).then_some(());
+    wait_for(|| format!("1.1.0 is staged\n{}", prepares.log()), staged);
+    prepares.wait_for("asks it who it is", |status| status["activity"]["step"] == "probing");
+    (prepares, cleans, asked, answer)
+}
+
+/// Starts the worker of a node anew, which removes what no node needs.
+fn clean_up(node: &Node) {
+    let old = node.worker_pids();
+    node.kill_worker();
+    wait_for(
+        || format!("a new worker\n{}", node.log()),
+        || (node.serves() && node.worker_pids() != old && !node.worker_pids().is_empty()).then_some(()),
+    );
+}
+
+#[test]
+fn a_siblings_clean_up_between_staging_and_trial_takes_nothing_away() {
+    let mut host = Host::new();
+    let (prepares, cleans, mut asked, answer) = one_that_prepares(&mut host);
+    clean_up(&cleans);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(host.versions().iter().any(|name| name.starts_with("1.1.0-")), "{}", cleans.log());
+    fs::write(answer, "").unwrap();
+    assert!(asked.wait().unwrap().success(), "{}", prepares.log());
+    prepares.wait_until_it_runs("1.1.0");
+    host.assert_committed("1.1.0");
+    cleans.cli_when_idle(&["upgrade"]).exits(0);
+    host.assert_clean(&["1.0.0", "1.1.0"], &[&prepares, &cleans]);
+}
+
+#[test]
+fn what_a_killed_node_had_staged_is_removed_by_its_siblings() {
+    let mut host = Host::new();
+    let (mut prepares, cleans, mut asked, _) = one_that_prepares(&mut host);
+    let worker = prepares.worker_pids();
+    prepares.kill_launcher();
+    for pid in worker {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
+    }
+    asked.wait().unwrap();
+    clean_up(&cleans);
+    wait_for(
+        || format!("{:?}\n{}", host.versions(), cleans.log()),
+        || host.versions().iter().all(|name| !name.starts_with("1.1.0-")).then_some(()),
+    );
+    host.assert_committed("1.0.0");
+    prepares.start();
+    prepares.wait_until_it_serves();
+    host.assert_clean(&["1.0.0"], &[&prepares, &cleans]);
+}

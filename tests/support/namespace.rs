@@ -42,6 +42,12 @@ pub fn mount_empty(at: &Path) {
     mount(&["-t", "tmpfs", "-o", "mode=755"], Path::new("none"), at);
 }
 
+/// A file system of its own at a folder, with so much room.
+#[track_caller]
+pub fn mount_small(at: &Path, size: &str) {
+    mount(&["-t", "tmpfs", "-o", &format!("mode=755,size={size}")], Path::new("none"), at);
+}
+
 /// Puts a second mount of a folder over itself, with other options such as `ro` or `noexec`.
 #[track_caller]
 pub fn mount_over_itself(at: &Path, options: &str) {

@@ -42,6 +42,10 @@ fn gather(View { status, attempts, now, .. }: &View) -> Vec<Notice> {
     if let Some(problem) = &status.source_problem {
         note("bad", "No releases are looked for:".to_owned(), problem.clone());
     }
+    if let Some(problem) = &status.ledger_problem {
+        let more = format!("It serves, and upgrades to nothing until it can be opened: {problem}");
+        note("bad", "The node has no history now.".to_owned(), more);
+    }
     if !status.can_upgrade {
         let more = "The node runs, and only tells of releases; `doctor` says why.".to_owned();
         note("warn", "This install cannot upgrade itself.".to_owned(), more);

@@ -97,6 +97,7 @@ fn idle() -> View {
         distrust_not_applied: false,
         source: Some("https://releases.example/releases.json".to_owned()),
         source_problem: None,
+        ledger_problem: None,
         trust: "archive signature; no freshness metadata".to_owned(),
         can_upgrade: true,
         last_check: Some(LastCheck {

@@ -52,7 +52,6 @@ impl Stage {
             || format!("the story ends\n{}", self.node.log()),
             || match () {
                 () if traced.notes().over => Some(End::NotReached),
-                () if self.only_tells() => Some(End::OnlyTold),
                 () => self.end(),
             },
         )
@@ -61,12 +60,6 @@ impl Stage {
     /// Waits until the story is over, one way or the other.
     pub fn settle(&self) -> End {
         wait_for(|| format!("the story ends\n{}", self.node.log()), || self.end())
-    }
-
-    /// Whether launcher or worker believe that they may not change this install.
-    fn only_tells(&self) -> bool {
-        self.node.log().contains("upgrades_unsupported")
-            || self.node.status().is_some_and(|status| status["can_upgrade"] == false)
     }
 
     /// How it ended, once nothing is under way any more.
@@ -115,7 +108,7 @@ impl Stage {
             End::Upgraded => (NEW, &[OLD, NEW], Some("upgraded")),
             End::WentBack => (OLD, &[OLD, NEW], Some("upgraded")),
             End::Vetoed => (OLD, &[OLD], None),
-            End::OnlyTold | End::NotReached => panic!("{end:?} is no state to judge"),
+            End::NotReached => panic!("{end:?} is no state to judge"),
         };
         self.host.assert_committed(committed);
         let told = || {

@@ -36,9 +36,6 @@ pub enum End {
     Vetoed,
     /// The node runs the old version again, as its operator wanted.
     WentBack,
-    /// The node took its install for one that it may not write, ran, and told of the release. Started
-    /// again, it upgraded itself.
-    OnlyTold,
     /// The point was not reached in this run: nothing was interrupted.
     NotReached,
 }
@@ -85,7 +82,6 @@ impl Story {
     /// Whether that is a good end for an interruption.
     pub fn allows(self, blow: Option<Blow>, end: End) -> bool {
         match end {
-            End::OnlyTold => matches!(blow, Some(Blow::Fail(libc::EACCES | libc::EROFS))),
             // Where the order was not on disk yet, there is nothing to obey.
             End::Upgraded => self != Self::BadRelease,
             // A release on probation that meets a failing disk may be taken for a bad one.
@@ -185,13 +181,12 @@ impl Story {
     pub fn interrupt(self, point: &Point, blow: Blow) -> End {
         let mut stage = self.stage();
         let mut traced = self.start(&stage, Some((point.clone(), blow)), None);
-        let mut only_told = false;
         if self.verb().is_some() {
             traced.end(PATIENCE);
         } else {
-            only_told = stage.settle_under(&traced) == End::OnlyTold;
+            stage.settle_under(&traced);
             let over = traced.notes().over;
-            if only_told || !over && !traced.notes().struck {
+            if !over && !traced.notes().struck {
                 traced.stop();
             }
         }
@@ -212,8 +207,7 @@ impl Story {
             Blow::Full => self.assert_said(&stage, code, libc::ENOSPC),
             Blow::Kill { .. } => {}
         }
-        let end = self.go_on(&mut stage);
-        if only_told { End::OnlyTold } else { end }
+        self.go_on(&mut stage)
     }
 
     /// Every call of the start after everything was killed right after that point, up to the moment

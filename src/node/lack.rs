@@ -1,0 +1,51 @@
+//! What a worker had to do without at its start, and how it gets that without a restart of the node: as soon
+//! as it can be had, the launcher lets another worker take over.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::worker::Worker;
+use crate::install::Install;
+use crate::launcher::ToLauncher;
+use crate::ledger::Ledger;
+use crate::sys::{Loose, PrivateDir};
+use crate::upgrade::Engine;
+
+/// How often it is looked for, where releases are not looked for more often.
+const AGAIN: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// When to look again for what this worker lacks; `None`: it has everything.
+    pub(super) fn begin_to_miss(&mut self) {
+        let lacks = self.engine.ledger.stands_in_for().is_some() || self.engine.install.why_detached().is_some();
+        let pause = self.engine.settings.poll.interval.min(AGAIN);
+        self.missing = lacks.then(|| Instant::now() + pause);
+    }
+
+    /// Looks whether it can be had by now. What is under way ends first.
+    pub(super) async fn look_for_what_is_missing(&mut self) {
+        self.begin_to_miss();
+        if self.running.is_some() {
+            return;
+        }
+        let engine = self.engine.clone();
+        let found = tokio::task::spawn_blocking(move || can_have_more(&engine)).await.unwrap_or(false);
+        if found {
+            tracing::info!(event = "worker_asks_for_another", "what it lacks can be had by now");
+            self.link.tell(&ToLauncher::Renew);
+        }
+    }
+}
+
+/// Whether another worker would have something that this one lacks.
+fn can_have_more(engine: &Engine) -> bool {
+    let ledger = || {
+        let data = PrivateDir::open_or_create(&engine.settings.data_dir, Loose::RefuseWritable).ok()?;
+        Ledger::open(&data, Timestamp::now()).ok()
+    };
+    let install = || Install::open(&engine.install.committed_path(), &engine.product);
+    (engine.ledger.stands_in_for().is_some() && ledger().is_some())
+        || (engine.install.why_detached().is_some() && install().is_ok())
+}
