@@ -7,23 +7,24 @@
 //!
 //! `D` holds the trusted metadata as it was received. A target goes to `T` under its percent-encoded
 //! path, whole and verified or not at all; one that is there already is not fetched again. Every request
-//! is made once. Exit code 0, or 1 on any failure.
+//! is made once, and what comes too slowly is given up. Exit code 0, or 1 on any failure.
 
 use std::error::Error;
-use std::io::{Seek, Write};
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use exuvia::sys::{Dir, Loose, OperatorFile, PrivateDir};
 use exuvia::tuf::metadata::{KeyPolicy, TargetFile};
-use exuvia::tuf::{
-    Answer, Limits, Refreshed, RemoteFile, Repository, Rules, Store, TrustedSet, Updater, percent_encoded,
-};
+use exuvia::tuf::{Limits, Refreshed, Rules, Store, TrustedSet, Updater, percent_encoded};
 use exuvia::types::ByteLimit;
 use jiff::Timestamp;
-use reqwest::{StatusCode, redirect, retry};
+
+#[path = "tuf_client/remote.rs"]
+mod remote;
+
+use remote::{Patience, Remote};
 
 #[derive(Parser)]
 struct Arguments {
@@ -88,7 +89,7 @@ fn run(arguments: Arguments) -> Outcome<()> {
     let url = arguments.metadata_url.ok_or("--metadata-url is missing")?;
     let bootstrap = dir.foreign_subdir(TRUSTED)?.read(ROOT, rules.limits.root)?;
     let store = Store::open(&dir)?.ok_or("another process is updating this folder")?;
-    let remote = Remote::new(&url, arguments.target_base_url.as_deref())?;
+    let remote = Remote::new(&url, arguments.target_base_url.as_deref(), Patience::default())?;
     let mut updater = Updater::new(remote, store, bootstrap, rules);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -150,59 +151,4 @@ async fn download(refreshed: &mut Refreshed<'_, Remote>, path: &str, folder: &Di
 fn is_there(target: &TargetFile, name: &str, folder: &Dir) -> bool {
     let limit = ByteLimit::bytes(target.length.max(1));
     folder.open_file(name, limit).is_ok_and(|mut it| matches!(target.verify(&mut it.file), Ok(Ok(()))))
-}
-
-/// The repository, over HTTP.
-struct Remote {
-    client: reqwest::Client,
-    metadata: String,
-    targets: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum RemoteError {
-    #[error(transparent)]
-    Http(#[from] reqwest::Error),
-    #[error("the server answered with status {0}")]
-    Status(StatusCode),
-    #[error("cut off: {0}")]
-    Cut(#[from] std::io::Error),
-}
-
-impl Remote {
-    fn new(metadata: &str, targets: Option<&str>) -> Outcome<Self> {
-        // Nobody else has chosen one in this process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(30))
-            .read_timeout(Duration::from_secs(30))
-            .build()?;
-        let base = |url: &str| format!("{}/", url.strip_suffix('/').unwrap_or(url));
-        Ok(Self { client, metadata: base(metadata), targets: targets.map(base).unwrap_or_default() })
-    }
-}
-
-impl Repository for Remote {
-    type Error = RemoteError;
-
-    async fn fetch(&mut self, file: RemoteFile<'_>, into: &mut (dyn Write + Send)) -> Result<Answer, RemoteError> {
-        let url = match file {
-            RemoteFile::Metadata(name) => format!("{}{name}", self.metadata),
-            RemoteFile::Target(path) => format!("{}{path}", self.targets),
-        };
-        let mut response = self.client.get(url).send().await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => return Ok(Answer::Absent),
-            status => return Err(RemoteError::Status(status)),
-        }
-        while let Some(piece) = response.chunk().await? {
-            into.write_all(&piece)?;
-        }
-        Ok(Answer::Whole)
-    }
 }

@@ -268,10 +268,32 @@ fn the_example_client_runs_at_another_time_under_faketime() {
     };
     assert!(output.status.success());
     let site = Site::new();
-    assert!(site.init(1) && site.refresh());
-    let url = site.server.url(METADATA);
-    let (program, dir) = (program().to_str().unwrap().to_owned(), site.path("D"));
-    let args = ["-f", "+2d", &program, "--metadata-url", &url, "--metadata-dir", &dir, "refresh"];
-    let output = Command::new("faketime").args(args).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "everything has expired by then");
+    {
+        let mut sim = site.sim.lock().unwrap();
+        let sim = &mut *sim;
+        for head in [&mut sim.root.head, &mut sim.timestamp.head, &mut sim.snapshot.head, &mut sim.targets.head] {
+            head.expires = expires("2020-02-01T00:00:00Z");
+        }
+        sim.next_root();
+        sim.add_artifact("targets", "file", b"content");
+    }
+    assert!(site.init(3));
+    let (metadata, targets) = (site.server.url(METADATA), site.server.url(TARGETS));
+    let (d, t) = (site.path("D"), site.path("T"));
+    let at = |time: &str| {
+        let mut faketime = Command::new("faketime");
+        faketime.args(["-f", time, program().to_str().unwrap(), "--metadata-url", &metadata, "--metadata-dir", &d]);
+        faketime.args(["--target-name", "file", "--target-dir", &t, "--target-base-url", &targets, "download"]);
+        let output = faketime.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = at("@2020-02-01 00:00:00");
+    assert!(code == Some(1) && said.contains("expired at 2020-02-01T00:00:00Z"), "{said}");
+    assert!(site.names("T").is_empty());
+    let (code, said) = at("@2020-01-31 23:00:00");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(site.file("T/file").unwrap(), b"content");
+    // And back in the present.
+    assert!(!site.refresh());
+    assert_eq!(site.file("T/file").unwrap(), b"content");
 }

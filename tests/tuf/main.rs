@@ -12,6 +12,8 @@ mod stored;
 mod workflow;
 
 #[cfg(feature = "tuf-interop")]
+mod attacks;
+#[cfg(feature = "tuf-interop")]
 mod client;
 #[cfg(feature = "tuf-interop")]
 mod differential;
@@ -19,3 +21,7 @@ mod differential;
 #[cfg(feature = "tuf-interop")]
 #[path = "../support/http_server.rs"]
 mod http_server;
+
+#[cfg(feature = "tuf-interop")]
+#[path = "../../examples/tuf_client/remote.rs"]
+mod remote;

@@ -37,6 +37,7 @@ pub struct Updater<R> {
     store: Store,
     bootstrap: Vec<u8>,
     rules: Rules,
+    plain_target_names: bool,
 }
 
 /// What the repository held at one moment, verified.
@@ -52,7 +53,15 @@ impl<R: Repository> Updater<R> {
     /// A client that trusts `bootstrap`, which comes with the program and not from the store.
     #[must_use]
     pub fn new(repository: R, store: Store, bootstrap: Vec<u8>, rules: Rules) -> Self {
-        Self { repository, store, bootstrap, rules }
+        Self { repository, store, bootstrap, rules, plain_target_names: false }
+    }
+
+    /// Asks for targets under their own names, also where the root has consistent snapshots: for places
+    /// whose file names cannot carry digests. Metadata is asked for as ever.
+    #[must_use]
+    pub fn with_plain_target_names(mut self) -> Self {
+        self.plain_target_names = true;
+        self
     }
 
     /// Brings everything up to date. `start` is the one time at which all expiries are judged.
@@ -258,7 +267,7 @@ impl<R: Repository> Refreshed<'_, R> {
     }
 
     async fn fetch_whole(&mut self, target: &TargetFile, into: &mut File) -> Outcome<(), R> {
-        let is_prefixed = self.set.root().consistent_snapshot == Some(true);
+        let is_prefixed = self.set.root().consistent_snapshot == Some(true) && !self.updater.plain_target_names;
         let address = if is_prefixed { target.prefixed_path() } else { target.path().to_owned() };
         let mismatch = |source| UpdateError::Target { path: target.path().to_owned(), source };
         let verifier = target.verifier().map_err(mismatch)?;

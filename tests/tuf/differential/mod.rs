@@ -1,8 +1,11 @@
-//! The same metadata before python-tuf and before us: accepted or refused alike, except for the
-//! differences that are listed here, each with its reason and an example.
+//! The same metadata before python-tuf, before sigstore-tuf and before us: accepted or refused alike,
+//! except for the differences that are listed here, each with its reason and an example.
 
 mod mutations;
 mod peer;
+mod python;
+mod sigstore;
+mod tough;
 
 use exuvia::tuf::metadata::{
     DelegationError, KeyPolicy, Metadata, Role, Root, Signed, Snapshot, SuccinctRoles, Targets, Timestamp,

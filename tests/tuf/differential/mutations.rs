@@ -1,12 +1,14 @@
-//! Every member of every file, changed in every way, then signed again as it now is.
+//! Every member of every file, changed in every way, then signed again as it now is: whoever else reads
+//! metadata is shown each, and must decide as we do, or as a list of differences explains.
+
+use std::cell::RefCell;
 
 use exuvia::tuf::metadata::{KeyPolicy, Signer};
 use exuvia::tuf::{Json, Object, canonical};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::peer::Peer;
-use super::{PYTHON_NOW, our_update, run};
+use super::{our_update, run};
 use crate::sim::{Sim, bump, signer};
 
 /// What is done to one place.
@@ -22,23 +24,26 @@ pub enum Change {
 }
 
 #[derive(Clone, Debug)]
-struct Mutation {
+pub(super) struct Mutation {
     /// Which of the files.
-    step: usize,
+    pub(super) step: usize,
     /// Names and numbers from the outside inwards.
-    at: Vec<String>,
-    change: Change,
+    pub(super) at: Vec<String>,
+    pub(super) change: Change,
 }
 
 /// Stands for text that the model of JSON cannot hold.
 const MARK: &str = "@@";
 
-struct Files {
-    steps: Vec<(String, Json)>,
-    signers: Vec<Vec<u8>>,
+pub(super) struct Files {
+    pub(super) steps: Vec<(String, Json)>,
+    /// Who signs each.
+    pub(super) signers: Vec<Vec<u8>>,
+    /// With which kind of key.
+    pub(super) signer: fn(u8) -> Box<dyn Signer>,
 }
 
-fn files() -> Files {
+pub(super) fn files() -> Files {
     let mut sim = Sim::new();
     sim.delegate("targets", "role", &["a/*"], false, 60);
     sim.add_artifact("targets", "file", b"content");
@@ -59,6 +64,7 @@ fn files() -> Files {
     Files {
         signers: files.iter().map(|(name, _)| sim.signers[&role(name)].clone()).collect(),
         steps: files.into_iter().map(|(name, bytes)| (name.to_owned(), Json::parse(&bytes).unwrap())).collect(),
+        signer: |number| Box::new(signer(number)),
     }
 }
 
@@ -119,15 +125,6 @@ fn without_repeats(value: &Json) -> Json {
     }
 }
 
-fn signatures(payload: &[u8], signers: &[u8]) -> Json {
-    let sign = |number: &u8| {
-        let made = signer(*number).sign(payload).unwrap();
-        let members = [("keyid".to_owned(), Json::String(made.keyid)), ("sig".to_owned(), Json::String(made.sig))];
-        Json::Object(Object::from(members))
-    };
-    Json::Array(signers.iter().map(sign).collect())
-}
-
 /// The file, with whatever the model of JSON cannot hold in its place.
 fn written(value: &Json) -> Vec<u8> {
     let text = String::from_utf8(canonical(value)).unwrap();
@@ -137,6 +134,15 @@ fn written(value: &Json) -> Vec<u8> {
 }
 
 impl Files {
+    pub(super) fn signatures(&self, step: usize, payload: &[u8]) -> Json {
+        let sign = |number: &u8| {
+            let made = (self.signer)(*number).sign(payload).unwrap();
+            let members = [("keyid".to_owned(), Json::String(made.keyid)), ("sig".to_owned(), Json::String(made.sig))];
+            Json::Object(Object::from(members))
+        };
+        Json::Array(self.signers[step].iter().map(sign).collect())
+    }
+
     fn mutated(&self, mutation: &Mutation) -> Vec<(String, Vec<u8>)> {
         let mut steps = self.steps.clone();
         let file = &mut steps[mutation.step].1;
@@ -146,7 +152,7 @@ impl Files {
             && let Some(signed) = members.get("signed")
         {
             let payload = canonical(&without_repeats(signed));
-            members.insert("signatures".to_owned(), signatures(&payload, &self.signers[mutation.step]));
+            members.insert("signatures".to_owned(), self.signatures(mutation.step, &payload));
         }
         steps.iter().map(|(name, value)| (name.clone(), written(value))).collect()
     }
@@ -199,91 +205,24 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// One way in which we differ on purpose.
-struct Difference {
-    why: &'static str,
+pub(super) struct Difference {
+    pub(super) why: &'static str,
     /// Whether we are the stricter ones.
-    stricter: bool,
-    applies: fn(&Mutation) -> bool,
+    pub(super) stricter: bool,
+    pub(super) applies: fn(&Mutation) -> bool,
     /// One that shows it.
-    example: (usize, &'static str, Change),
+    pub(super) example: (usize, &'static str, Change),
 }
 
-fn last(mutation: &Mutation) -> &str {
+pub(super) fn last(mutation: &Mutation) -> &str {
     mutation.at.last().unwrap()
 }
 
-fn sets(mutation: &Mutation, texts: &[&str]) -> bool {
+pub(super) fn sets(mutation: &Mutation, texts: &[&str]) -> bool {
     matches!(mutation.change, Change::Set(text) if texts.contains(&text))
 }
 
-fn is_key(mutation: &Mutation) -> bool {
-    mutation.at.iter().any(|name| name == "keys")
-}
-
-const DIFFERENCES: &[Difference] = &[
-    Difference {
-        why: "a name that stands twice: python takes the last, others the first; nobody can say what was signed",
-        stricter: true,
-        applies: |it| it.change == Change::Repeat,
-        example: (2, "signed.version", Change::Repeat),
-    },
-    Difference {
-        why: "python counts true as 1, wherever an integer is wanted",
-        stricter: true,
-        applies: |it| sets(it, &["true"]),
-        example: (1, "signed.roles.targets.threshold", Change::Set("true")),
-    },
-    Difference {
-        why: "python does not look at the type of every member, and takes what behaves alike: a text for a list of texts, anything for true or false",
-        stricter: true,
-        applies: |it| matches!(it.change, Change::Set(_)) && !sets(it, &["null"]),
-        example: (1, "signed.consistent_snapshot", Change::Set("\"x\"")),
-    },
-    Difference {
-        why: "python's integers have no greatest one; versions and lengths here end at 2^64 - 1",
-        stricter: true,
-        applies: |it| sets(it, &["18446744073709551616"]),
-        example: (4, "signed.targets.file.length", Change::Set("18446744073709551616")),
-    },
-    Difference {
-        why: "numbers that are no integers are refused also where nobody signs them",
-        stricter: true,
-        applies: |it| sets(it, &["1.0", "1e0"]),
-        example: (2, "signatures.0.extra", Change::Set("1.0")),
-    },
-    Difference {
-        why: "python takes null for a missing list, number or flag",
-        stricter: true,
-        applies: |it| sets(it, &["null"]),
-        example: (4, "signed.delegations.roles.0.terminating", Change::Set("null")),
-    },
-    Difference {
-        why: "python writes a file anew before it verifies it, and loses a null on the way; here it is kept, and verifies",
-        stricter: false,
-        applies: |it| sets(it, &["null"]),
-        example: (3, "signed.meta.targets.json.length", Change::Set("null")),
-    },
-    Difference {
-        why: "for the same reason python loses what a timestamp says about other files than the snapshot",
-        stricter: false,
-        applies: |it| it.step == 2 && it.at.len() == 3 && it.at[1] == "meta",
-        example: (2, "signed.meta.snapshot.json", Change::Add("other.json")),
-    },
-    Difference {
-        why: "a key that cannot be used makes python refuse the file that lists it; here it is kept and never counts",
-        stricter: false,
-        applies: is_key,
-        example: (1, "signed.keys.key-61.keytype", Change::Set("\"x\"")),
-    },
-    Difference {
-        why: "python cannot verify a file that a role's own keys signed when that role lists a keyid that is no text",
-        stricter: true,
-        applies: |it| it.at.iter().any(|name| name == "keyids") && last(it) != "keyids",
-        example: (1, "signed.roles.timestamp.keyids.1", Change::Set("1")),
-    },
-];
-
-/// A place written with dots; a member's own dots are found by trying.
+/// A place written with dots; a member's own dots are found by trying, and `#0` is an object's first one.
 fn place(value: &Json, text: &str) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
@@ -291,6 +230,11 @@ fn place(value: &Json, text: &str) -> Vec<String> {
     let ends = text.match_indices('.').map(|(at, _)| at).chain([text.len()]);
     for end in ends {
         let (name, rest) = (&text[..end], text.get(end + 1..).unwrap_or_default());
+        let first = match value {
+            Json::Object(members) if name == "#0" => members.keys().next().map(String::as_str),
+            _ => None,
+        };
+        let name = first.unwrap_or(name);
         let inner = match value {
             Json::Object(members) => members.get(name),
             Json::Array(items) => name.parse::<usize>().ok().and_then(|number| items.get(number)),
@@ -305,70 +249,79 @@ fn place(value: &Json, text: &str) -> Vec<String> {
     unreachable!()
 }
 
-fn compared(files: &Files, peer: &mut Peer, mutation: &Mutation) -> ((usize, String), (usize, String)) {
-    let steps = files.mutated(mutation);
-    let (done, why) = our_update(&steps, KeyPolicy::AnyCompiledIn);
-    ((done, why.map(|why| why.to_string()).unwrap_or_default()), peer.update(&steps, PYTHON_NOW))
+/// How many of the steps succeed, and what is wrong with the next one.
+type Update = Box<dyn FnMut(&[(String, Vec<u8>)]) -> (usize, String)>;
+
+/// Somebody else who reads metadata.
+pub(super) struct Other {
+    pub(super) name: &'static str,
+    pub(super) differences: &'static [Difference],
+    pub(super) update: Update,
 }
 
-/// A difference that is not on the list.
-fn unexplained_by(files: &Files, peer: &mut Peer, mutation: &Mutation) -> Option<String> {
-    let ((ours, our_reason), (theirs, their_reason)) = compared(files, peer, mutation);
-    let explains = |difference: &Difference| difference.stricter == (ours < theirs) && (difference.applies)(mutation);
-    if ours == theirs || DIFFERENCES.iter().any(explains) {
-        return None;
+impl Other {
+    fn compared(&mut self, files: &Files, mutation: &Mutation) -> ((usize, String), (usize, String)) {
+        let steps = files.mutated(mutation);
+        let (done, why) = our_update(&steps, KeyPolicy::AnyCompiledIn);
+        ((done, why.map(|why| why.to_string()).unwrap_or_default()), (self.update)(&steps))
     }
-    Some(format!("{mutation:?}\n  we: {ours} {our_reason}\n  python-tuf: {theirs} {their_reason}"))
-}
 
-#[test]
-fn whatever_is_changed_in_whichever_place_is_accepted_or_refused_alike() {
-    let files = files();
-    let all = files.all_places();
-    assert!(all.len() > 150, "{} places", all.len());
-    let peer = std::cell::RefCell::new(Peer::start());
-    let untouched: Vec<_> = files.steps.iter().map(|(name, value)| (name.clone(), written(value))).collect();
-    assert_eq!(our_update(&untouched, KeyPolicy::AnyCompiledIn).0, untouched.len());
-    assert_eq!(peer.borrow_mut().update(&untouched, PYTHON_NOW).0, untouched.len());
-    let unexplained = std::cell::RefCell::new(Vec::new());
-    run(1500, &(any::<Index>(), change()), |(index, change)| {
-        let (step, at) = all[index.index(all.len())].clone();
-        let mutation = Mutation { step, at, change };
-        unexplained.borrow_mut().extend(unexplained_by(&files, &mut peer.borrow_mut(), &mutation));
-    });
-    let unexplained = unexplained.into_inner();
-    assert!(unexplained.is_empty(), "differences that nobody explained:\n{}", unexplained.join("\n"));
-}
-
-#[test]
-#[ignore = "minutes: the same as above, with every change in every place"]
-fn every_change_in_every_place_is_accepted_or_refused_alike() {
-    let files = files();
-    let mut peer = Peer::start();
-    let changes = TEXTS.map(Change::Set).into_iter();
-    let changes: Vec<_> = changes.chain([Change::Remove, Change::Add("extra"), Change::Repeat]).collect();
-    let mut unexplained = Vec::new();
-    for (step, at) in files.all_places() {
-        for change in &changes {
-            let mutation = Mutation { step, at: at.clone(), change: change.clone() };
-            unexplained.extend(unexplained_by(&files, &mut peer, &mutation));
+    /// A difference that is not on the list.
+    fn unexplained_by(&mut self, files: &Files, mutation: &Mutation) -> Option<String> {
+        let ((ours, our_reason), (theirs, their_reason)) = self.compared(files, mutation);
+        let explains = |it: &Difference| it.stricter == (ours < theirs) && (it.applies)(mutation);
+        if ours == theirs || self.differences.iter().any(explains) {
+            return None;
         }
+        Some(format!("{mutation:?}\n  we: {ours} {our_reason}\n  {}: {theirs} {their_reason}", self.name))
     }
-    assert!(unexplained.is_empty(), "differences that nobody explained:\n{}", unexplained.join("\n"));
+
+    /// The files as they are, and then so many of them changed at random.
+    pub(super) fn decides_alike(mut self, files: &Files, cases: u32) {
+        let all = files.all_places();
+        assert!(all.len() > 150, "{} places", all.len());
+        let untouched: Vec<_> = files.steps.iter().map(|(name, value)| (name.clone(), written(value))).collect();
+        assert_eq!(our_update(&untouched, KeyPolicy::AnyCompiledIn).0, untouched.len());
+        let (done, why) = (self.update)(&untouched);
+        assert_eq!(done, untouched.len(), "{}: {why}", self.name);
+        let (other, unexplained) = (RefCell::new(self), RefCell::new(Vec::new()));
+        run(cases, &(any::<Index>(), change()), |(index, change)| {
+            let (step, at) = all[index.index(all.len())].clone();
+            let mutation = Mutation { step, at, change };
+            unexplained.borrow_mut().extend(other.borrow_mut().unexplained_by(files, &mutation));
+        });
+        assert_none(&unexplained.into_inner());
+    }
+
+    /// Every change in every place.
+    pub(super) fn decides_alike_everywhere(mut self, files: &Files) {
+        let changes = TEXTS.map(Change::Set).into_iter();
+        let changes: Vec<_> = changes.chain([Change::Remove, Change::Add("extra"), Change::Repeat]).collect();
+        let mut unexplained = Vec::new();
+        for (step, at) in files.all_places() {
+            for change in &changes {
+                let mutation = Mutation { step, at: at.clone(), change: change.clone() };
+                unexplained.extend(self.unexplained_by(files, &mutation));
+            }
+        }
+        assert_none(&unexplained);
+    }
+
+    /// What the list says is true of its examples.
+    pub(super) fn differs_as_listed(mut self, files: &Files) {
+        let mut wrong = Vec::new();
+        for difference in self.differences {
+            let (step, text, change) = difference.example.clone();
+            let mutation = Mutation { step, at: place(&files.steps[step].1, text), change };
+            let (ours, theirs) = self.compared(files, &mutation);
+            if !(difference.applies)(&mutation) || ours.0 == theirs.0 || difference.stricter != (ours.0 < theirs.0) {
+                wrong.push(format!("{}\n  {mutation:?}\n  we: {ours:?}\n  {}: {theirs:?}", difference.why, self.name));
+            }
+        }
+        assert!(wrong.is_empty(), "no such difference:\n{}", wrong.join("\n"));
+    }
 }
 
-#[test]
-fn every_listed_difference_is_one() {
-    let files = files();
-    let mut peer = Peer::start();
-    let mut wrong = Vec::new();
-    for difference in DIFFERENCES {
-        let (step, text, change) = difference.example.clone();
-        let mutation = Mutation { step, at: place(&files.steps[step].1, text), change };
-        let (ours, theirs) = compared(&files, &mut peer, &mutation);
-        if !(difference.applies)(&mutation) || ours.0 == theirs.0 || difference.stricter != (ours.0 < theirs.0) {
-            wrong.push(format!("{}\n  {mutation:?}\n  we: {ours:?}\n  python-tuf: {theirs:?}", difference.why));
-        }
-    }
-    assert!(wrong.is_empty(), "no such difference:\n{}", wrong.join("\n"));
+fn assert_none(unexplained: &[String]) {
+    assert!(unexplained.is_empty(), "differences that nobody explained:\n{}", unexplained.join("\n"));
 }

@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// A python-tuf that answers questions until it is dropped.
+/// Another implementation, in a process that answers questions until it is dropped.
 pub struct Peer {
     child: Child,
     input: Option<ChildStdin>,
@@ -12,17 +12,20 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// python-tuf.
     pub fn start() -> Self {
         let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
         let python = std::env::var_os("EXUVIA_PYTHON").map_or(default, PathBuf::from);
         assert!(python.exists(), "there is no {}: run scripts/setup-python first", python.display());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tuf/peer.py");
-        let mut child = Command::new(python)
-            .args(["-B", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python starts");
+        let mut command = Command::new(python);
+        command.args(["-B", script]);
+        Self::of(command)
+    }
+
+    /// A program that speaks as `peer.py` does.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the peer starts");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, input, output }
     }
@@ -34,7 +37,7 @@ impl Peer {
         input.flush().unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "python-tuf has gone: run scripts/setup-python, then look above");
+        assert!(!line.is_empty(), "the peer has gone: run scripts/setup-python, then look above");
         let answer: Value = serde_json::from_str(&line).unwrap();
         match answer.get("error") {
             Some(error) => Err(error.as_str().unwrap().to_owned()),
