@@ -187,11 +187,12 @@ impl Install {
         Ok(names.into_iter().filter_map(|name| Some((name.clone(), self.node(&name).ok()??))).collect())
     }
 
-    /// How many other nodes have run from this install.
+    /// How many other nodes of this install do not run `version` yet.
     #[must_use]
-    pub fn siblings(&self, node: &NodeName) -> u32 {
-        let names = self.node_names().unwrap_or_default();
-        u32::try_from(names.iter().filter(|name| *name != node).count()).unwrap_or(u32::MAX)
+    pub fn siblings_without(&self, version: &Version, node: &NodeName) -> u32 {
+        let records = self.nodes().unwrap_or_default();
+        let waiting = records.iter().filter(|(name, record)| name != node && record.running.version != *version);
+        u32::try_from(waiting.count()).unwrap_or(u32::MAX)
     }
 
     /// A sibling of `node` whose trial of that version failed, and when, if that is still believed.

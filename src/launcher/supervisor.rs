@@ -112,7 +112,13 @@ impl Supervisor {
         let missing = || InstallError::NoFolder(setup.committed.clone());
         let record = install.node(&setup.node)?.ok_or_else(missing)?;
         let own = own_binary()?;
-        let handoff = setup.trial.handoff;
+        // What a sibling has committed is swapped by nobody any more: its launcher was proved there.
+        let trial = record.trial.as_ref();
+        let follows = trial.is_some_and(|trial| install.committed().ok().flatten().as_ref() == Some(&trial.candidate));
+        let handoff = match setup.trial.handoff {
+            handoff if follows => handoff.min(setup.trial.sibling_probation / 20),
+            handoff => handoff,
+        };
         let mut supervisor = Self::new(setup, install, record, own, baton.lock, baton.sockets, signals);
         (supervisor.reloads, supervisor.reload_due) = (baton.reloads, baton.reload_due);
         match baton.worker {

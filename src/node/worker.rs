@@ -330,13 +330,15 @@ impl Worker {
             Ok(Done::OnTrial { .. }) => Activity::OnTrial,
             _ => Activity::Idle,
         });
-        if let Ok(Done::Nothing(Found::Waiting { until, because, .. })) = &done {
+        if let Ok(Done::Nothing(Found::Waiting { version, until, because })) = &done {
             let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
             // A sibling's trial may end at any time; the rest is known to the moment. The more nodes wait,
             // the less often each of them looks: whoever finds the lease free prepares at some expense.
-            let siblings = self.engine.install.siblings(&self.engine.node).min(LONGEST_QUEUE);
             let pause = match because {
-                Wait::SiblingTries(_) => Duration::from_millis(500).mul_f64(1.0 + random() * f64::from(siblings)),
+                Wait::SiblingTries(_) => {
+                    let siblings = self.engine.install.siblings_without(version, &self.engine.node).min(LONGEST_QUEUE);
+                    Duration::from_millis(500).mul_f64(1.0 + random() * f64::from(siblings))
+                }
                 Wait::Gate(_) | Wait::SiblingFailed(_) | Wait::Unclear(_) => wait,
             };
             if Instant::now() + pause < self.next {

@@ -77,10 +77,6 @@ fn main() -> ExitCode {
             return fail("no start without a launcher before", argument.parse().expect("an exit code"));
         }
         ("cold-hangs", "run") if !took_over => hang(),
-        ("fills", "worker") => {
-            let mut filler = File::create(&argument).expect("a place for the filler");
-            while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
-        }
         ("leaves-a-trace", _) => std::fs::write(&argument, verb).expect("a place for the trace"),
         (_, "linger") => linger(&args),
         (_, "lingers") => hang(),

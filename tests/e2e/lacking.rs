@@ -57,29 +57,6 @@ fn l2_a_node_that_starts_cold_on_a_full_disk_serves_and_upgrades_once_there_is_r
 }
 
 #[test]
-fn l2_a_candidate_has_no_stand_in_for_its_history() {
-    let name = "lacking::l2_a_candidate_has_no_stand_in_for_its_history";
-    with_mounts_of_its_own(name, || {
-        let mut host = Host::new();
-        host.set("trial.tries", "2");
-        fs::create_dir_all(host.path("data/one")).unwrap();
-        mount_small(&host.path("data/one"), "4m");
-        let node = host.start("one");
-        // It fills its own disk before it opens anything there.
-        let filler = host.path("data/one/filler");
-        host.releases().publish_bad("1.1.0", &format!("fills {}", filler.display()));
-        let cut_short = || node.log().contains("trial_was_cut_short").then_some(());
-        crate::support::wait_for(|| format!("a try is spent\n{}", node.log()), cut_short);
-        host.assert_committed("1.0.0");
-        assert!(node.log().contains("disk is full") || node.log().contains("cannot be written"), "{}", node.log());
-        node.wait_until_it_serves();
-        host.releases().publish("1.2.0");
-        fs::remove_file(filler).ok();
-        node.wait_until_it_runs("1.2.0");
-    });
-}
-
-#[test]
 fn l5_a_read_only_install_that_can_be_written_again_is_taken_into_use_without_a_restart() {
     let name = "lacking::l5_a_read_only_install_that_can_be_written_again_is_taken_into_use_without_a_restart";
     with_mounts_of_its_own(name, || {

@@ -172,3 +172,20 @@ fn largest(folder: &Path) -> PathBuf {
     }
     largest.1
 }
+
+#[test]
+fn of_two_operators_who_upgrade_at_once_the_second_hears_that_the_first_is_at_it() {
+    let mut host = Host::new();
+    host.set("trial.probe", "\"60s\"");
+    let node = host.start_quiet("one");
+    let answer = host.path("answer");
+    host.releases().publish_bad("1.1.0", &format!("describes-late {}", answer.display()));
+    let mut first = node.spawn_cli(&["upgrade"]);
+    node.wait_for("at work", |status| status["activity"]["step"] == "probing");
+    node.cli(&["upgrade"]).exits(8).says("works on an upgrade already");
+    node.cli(&["rollback"]).exits(8).says("works on an upgrade already");
+    fs::write(answer, "").unwrap();
+    assert!(first.wait().unwrap().success(), "{}", node.log());
+    node.wait_until_it_runs("1.1.0");
+    host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
+}

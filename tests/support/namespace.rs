@@ -9,11 +9,20 @@ const INSIDE: &str = "TEST_HAS_MOUNTS_OF_ITS_OWN";
 ///
 /// Fails where nobody lets it mount: what it shows would be shown nowhere else.
 pub fn with_mounts_of_its_own(name: &str, body: impl FnOnce()) {
+    alone(name, &[], body);
+}
+
+/// As [`with_mounts_of_its_own`], and what `body` starts is killed at its end, whatever it is.
+pub fn with_processes_of_its_own(name: &str, body: impl FnOnce()) {
+    alone(name, &["--pid", "--fork", "--kill-child", "--mount-proc"], body);
+}
+
+fn alone(name: &str, more: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--propagation", "private"]);
+    unshare.args(["--mount", "--propagation", "private"]).args(more);
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
     }

@@ -82,6 +82,11 @@ impl Host {
         self.server.as_ref().expect("the server is up")
     }
 
+    /// Where it answers.
+    pub fn server_addr(&self) -> std::net::SocketAddr {
+        self.server_addr
+    }
+
     /// Takes the web server away; its port refuses connections then.
     pub fn stop_server(&mut self) {
         self.server = None;

@@ -60,6 +60,17 @@ impl Output {
 }
 
 /// Runs a command to its end, as a user of this machine would whose settings do not interfere.
+/// One answer, and its status.
+pub fn get(port: u16, path: &str, patience: Duration) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
 pub fn run(command: &mut Command) -> Output {
     let output = clean_env(command).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -318,13 +329,7 @@ impl Node {
 
     /// As [`Self::get`], for one who waits so long for the answer.
     pub fn get_within(&self, path: &str, patience: Duration) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(patience)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        get(self.port, path, patience)
     }
 
     /// Whether it says over HTTP that it is ready.
