@@ -65,10 +65,8 @@ pub(crate) fn idle(side: Side) -> f64 {
 pub(crate) fn update(published: &Published, side: Side, warm: bool) -> Measured {
     let on_disk = update_in(&std::env::temp_dir(), published, side, warm);
     let in_memory = Path::new("/dev/shm");
-    let seconds_without_disk = match in_memory.is_dir() {
-        true => update_in(in_memory, published, side, warm).seconds,
-        false => f64::NAN,
-    };
+    let seconds_without_disk =
+        if in_memory.is_dir() { update_in(in_memory, published, side, warm).seconds } else { f64::NAN };
     Measured { seconds_without_disk, ..on_disk }
 }
 
