@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use exuvia::sys::Dir;
 use exuvia::tuf::{Rules, Store, Updater};
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::remote::{Patience, Remote};
 use crate::repository::Published;
@@ -22,6 +23,8 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
     /// The same with files that lie in memory, where a flush costs nothing.
     pub(crate) seconds_without_disk: f64,
+    /// Of a processor, in seconds: what other processes on the machine do changes little about it.
+    pub(crate) cpu: f64,
     /// MiB, of the whole process.
     pub(crate) peak: f64,
 }
@@ -47,28 +50,26 @@ fn program(side: Side) -> Command {
     }
 }
 
-/// Seconds, and the most memory of that process, in MiB.
-fn run(mut command: Command) -> (f64, f64) {
+/// Seconds, seconds of a processor, and the most memory of that process, in MiB.
+fn run(mut command: Command) -> [f64; 3] {
     let output = command.output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     let mut words = text.split_whitespace().map(|word| word.parse::<f64>().expect("numbers"));
-    let (seconds, kib) = (words.next().expect("the time"), words.next().expect("the memory"));
-    (seconds, kib / 1024.0)
+    let [seconds, cpu, kib] = [(); 3].map(|()| words.next().expect("three of them"));
+    [seconds, cpu, kib / 1024.0]
 }
 
 /// The memory of a process that has loaded everything and does nothing.
 pub(crate) fn idle(side: Side) -> f64 {
-    run(program(side)).1
+    run(program(side))[2]
 }
 
 pub(crate) fn update(published: &Published, side: Side, warm: bool) -> Measured {
     let on_disk = update_in(&std::env::temp_dir(), published, side, warm);
     let in_memory = Path::new("/dev/shm");
-    let seconds_without_disk = match in_memory.is_dir() {
-        true => update_in(in_memory, published, side, warm).seconds,
-        false => f64::NAN,
-    };
+    let seconds_without_disk =
+        if in_memory.is_dir() { update_in(in_memory, published, side, warm).seconds } else { f64::NAN };
     Measured { seconds_without_disk, ..on_disk }
 }
 
@@ -84,31 +85,32 @@ fn update_in(place: &Path, published: &Published, side: Side, warm: bool) -> Mea
         run(command)
     };
     if warm {
-        once();
+        let _ = once();
     }
     let before = published.server.requests().len();
-    let (seconds, peak) = once();
+    let [seconds, cpu, peak] = once();
     let requests = published.server.requests().split_off(before);
     let length = |path: &str| std::fs::metadata(published.dir.path().join(path.trim_start_matches('/')));
     let bytes: u64 = requests.iter().filter_map(|it| length(&it.path).ok()).map(|file| file.len()).sum();
-    Measured { requests: requests.len() as f64, bytes: bytes as f64, seconds, seconds_without_disk: seconds, peak }
+    Measured { requests: requests.len() as f64, bytes: bytes as f64, seconds, seconds_without_disk: seconds, cpu, peak }
 }
 
 /// Our side, in its own process.
 pub(crate) fn child(arguments: &[String]) {
-    let seconds = match arguments {
+    let (seconds, cpu) = match arguments {
         [folder, url, root, target @ ..] => refresh(Path::new(folder), url, Path::new(root), target.first()),
-        _ => 0.0,
+        _ => (0.0, 0.0),
     };
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux counts it");
-    println!("{seconds} {}", peak.trim().trim_end_matches(" kB"));
+    println!("{seconds} {cpu} {}", peak.trim().trim_end_matches(" kB"));
 }
 
-fn refresh(folder: &Path, url: &str, root: &Path, target: Option<&String>) -> f64 {
+fn refresh(folder: &Path, url: &str, root: &Path, target: Option<&String>) -> (f64, f64) {
     let root = std::fs::read(root).expect("it was written before");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let began = Instant::now();
+    let cpu = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).expect("time does not run backwards");
+    let (began, before) = (Instant::now(), cpu());
     let store = Store::open(&Dir::open(folder).expect("it is there")).expect("it is ours").expect("nobody else");
     let remote = Remote::new(url, None, Patience::default()).expect("a client");
     let mut updater = Updater::new(remote, store, root, Rules::own());
@@ -118,5 +120,5 @@ fn refresh(folder: &Path, url: &str, root: &Path, target: Option<&String>) -> f6
             assert!(refreshed.find(target).await.expect("its bin is there").is_some());
         }
     });
-    began.elapsed().as_secs_f64()
+    (began.elapsed().as_secs_f64(), cpu().saturating_sub(before).as_secs_f64())
 }

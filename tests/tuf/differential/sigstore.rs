@@ -171,7 +171,7 @@ const DIFFERENCES: &[Difference] = &[
 
 #[test]
 fn whatever_is_changed_sigstore_tuf_accepts_or_refuses_alike() {
-    sigstore().decides_alike(&files(), 1500);
+    sigstore().decides_alike(&files(), 500);
 }
 
 #[test]

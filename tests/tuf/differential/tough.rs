@@ -34,7 +34,7 @@ impl Ed25519 {
 
 impl Signer for Ed25519 {
     fn sign(&self, payload: &[u8]) -> Result<Signature, SignerError> {
-        Ok(Signature::new(&self.keyid(), self.pair().sign(payload).as_ref()))
+        Ok(Signature::new(self.keyid(), self.pair().sign(payload).as_ref()))
     }
 }
 
