@@ -21,7 +21,7 @@ pub fn own_children() -> Vec<ChildPid> {
 /// (`NAME=value`): also those that left its process group and session. Returns how many.
 ///
 /// One that may not be looked into, or that has cleared its environment, bears no mark. It is taken for marked
-/// when it is an orphan that this process inherited (see [`become_subreaper`]): a child, and none of
+/// when it is an orphan that this process inherited (see [`become_subreaper`](super::become_subreaper)): a child, and none of
 /// `children`, whom this process started itself or had before it inherited any.
 #[must_use]
 pub fn kill_marked(marker: &str, children: &[ChildPid]) -> usize {
