@@ -12,7 +12,7 @@ use super::verdicts::attempt_of;
 use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
 use crate::install::Trial;
 use crate::rollout::Available;
-use crate::types::{Sha256Digest, Version};
+use crate::types::{ReleaseTerms, Sha256Digest, Version};
 
 /// The event of an attempt that names the bundle it came from.
 pub(super) const BUNDLE_EVENT: &str = "bundle";
@@ -87,12 +87,20 @@ impl Offer {
             .releases
             .iter()
             .filter(|release| release.choose(&engine.product, &engine.target).is_ok())
-            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
+            .map(|release| Available {
+                version: release.version.clone(),
+                prerelease: release.prerelease,
+                terms: release.terms.clone(),
+            })
             .collect();
         if let Some(version) = &self.resumed
             && !available.iter().any(|available| available.version == *version)
         {
-            available.push(Available { version: version.clone(), prerelease: version.is_prerelease() });
+            available.push(Available {
+                version: version.clone(),
+                prerelease: version.is_prerelease(),
+                terms: ReleaseTerms::default(),
+            });
         }
         available
     }

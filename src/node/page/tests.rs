@@ -58,6 +58,7 @@ fn why(version: &str, shut: Option<Gate>) -> Explained {
         first_seen: at(-60),
         window: jiff::SignedDuration::from_hours(24),
         delay: jiff::SignedDuration::from_secs(9_000),
+        planned: false,
     };
     let gates = vec![
         report(channel, Gate::Channel, None),
