@@ -112,6 +112,18 @@ pub enum SkipReason {
     /// Another entry names the same version.
     #[error("another entry has the same version, and nothing says which one is meant")]
     SameVersion,
+    /// Metadata for later builds.
+    #[error("its description in the metadata has format {0}, which this build does not read")]
+    LaterFormat(u64),
+    /// Metadata that does not describe a release.
+    #[error("its description in the metadata cannot be read")]
+    Description,
+    /// Metadata that describes another file.
+    #[error("its description in the metadata is that of another file")]
+    Path,
+    /// Metadata without a digest.
+    #[error("the metadata gives no SHA-256 digest for its files")]
+    Digest,
 }
 
 impl Asset {

@@ -51,6 +51,14 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     }
     page.family("exuvia_upgrade_source_usable", "gauge", "1 if a source of releases is configured and can be used.");
     page.sample("exuvia_upgrade_source_usable", &[], u8::from(matches!(engine.source, Ok(Some(_)))));
+    if let Some(standing) = engine.source.as_ref().ok().and_then(|source| source.as_ref()?.standing()) {
+        let help = "From when on the release metadata does not count any more that this node trusts, by role.";
+        page.family("exuvia_upgrade_metadata_expires_timestamp_seconds", "gauge", help);
+        for role in standing.roles {
+            let at = role.expires.as_second();
+            page.sample("exuvia_upgrade_metadata_expires_timestamp_seconds", &[("role", &role.role)], at);
+        }
+    }
     if let Some(last) = &state.checks().last {
         page.family("exuvia_upgrade_last_check_timestamp_seconds", "gauge", "When the node last looked for releases.");
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());

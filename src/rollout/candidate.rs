@@ -1,6 +1,6 @@
 //! Which version a node goes to where nobody named one.
 
-use super::decision::Refusal;
+use super::decision::{Barred, Refusal};
 use super::question::{Available, Question, Veto};
 use super::waves::{Turn, turn};
 use crate::types::{ReleaseTerms, Version};
@@ -75,7 +75,7 @@ impl Question<'_> {
     pub(super) fn barred(&self, version: &Version) -> Option<Refusal> {
         let needs = self.needs(version)?.clone();
         let (version, running) = (version.clone(), self.running.clone());
-        Some(Refusal::Barrier { offered: self.offers(&needs), version, running, needs })
+        Some(Refusal::Barrier(Barred { offered: self.offers(&needs), version, running, needs }.into()))
     }
 
     /// When the publisher's plan for `version` lets this install go; `None`: there is no plan.

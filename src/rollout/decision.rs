@@ -140,21 +140,8 @@ pub enum Refusal {
         to: Version,
     },
     /// Something has to run before it. No flag skips that.
-    #[error(
-        "{version} cannot be gone to from {running} directly: {needs} has to run before it{}",
-        if *.offered { format!("; `upgrade --version {needs}` goes there, and so does the node by itself, when nothing else stands before it") }
-        else { ", which the source does not offer; `upgrade` without a version goes as far as it can".to_owned() }
-    )]
-    Barrier {
-        /// The version that would be gone to otherwise.
-        version: Version,
-        /// What runs.
-        running: Version,
-        /// What has to run before.
-        needs: Version,
-        /// Whether the source offers that.
-        offered: bool,
-    },
+    #[error(transparent)]
+    Barrier(Box<Barred>),
     /// Its publisher halted it, or has not begun it.
     #[error(
         "the rollout of {version} {}; nobody goes there by itself until its publisher resumes it, and `upgrade --version {version}` does not wait for that",
@@ -184,6 +171,24 @@ pub enum Refusal {
     },
 }
 
+/// What has to run before a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{version} cannot be gone to from {running} directly: {needs} has to run before it{}",
+    if *.offered { format!("; `upgrade --version {needs}` goes there, and so does the node by itself, when nothing else stands before it") }
+    else { ", which the source does not offer; `upgrade` without a version goes as far as it can".to_owned() }
+)]
+pub struct Barred {
+    /// The version that would be gone to otherwise.
+    pub version: Version,
+    /// What runs.
+    pub running: Version,
+    /// What has to run before.
+    pub needs: Version,
+    /// Whether the source offers that.
+    pub offered: bool,
+}
+
 fn ending(until: Option<Timestamp>) -> String {
     until.map_or_else(String::new, |until| format!(" until {until:.0}"))
 }
@@ -201,7 +206,7 @@ impl Refusal {
             Self::Paused { .. } => Some(Gate::Pause),
             Self::Vetoed { .. } => Some(Gate::Veto),
             Self::Downgrade { .. } => Some(Gate::Channel),
-            Self::Barrier { .. } => Some(Gate::Barrier),
+            Self::Barrier(_) => Some(Gate::Barrier),
             Self::Halted { .. } | Self::NotInWave { .. } => Some(Gate::Wave),
             Self::NotOffered { .. } => None,
         }

@@ -27,7 +27,7 @@ mod waves;
 mod windows;
 
 pub use decide::decide;
-pub use decision::{Decision, Direction, Gate, Plan, Refusal};
+pub use decision::{Barred, Decision, Direction, Gate, Plan, Refusal};
 pub use delay::delay;
 pub use gates::{GateReport, Inputs, WavePlan, Why, gates};
 pub use question::{Available, Pause, Question, Request, Retry, Veto};

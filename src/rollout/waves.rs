@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_wave_for_some_leaves_the_others_where_they_are_and_the_next_wave_keeps_who_went() {
         let (first, both) = (policy(&[(0, 250)]), policy(&[(0, 250), (60, 1000)]));
-        let window = Duration::from_secs(60);
+        let window = Duration::from_mins(1);
         let (early, all) = (turns(&first, "1.4.0", window), turns(&both, "1.4.0", window));
         let included = early.iter().flatten().count();
         assert!((2300..2700).contains(&included), "{included}");
@@ -151,7 +151,7 @@ mod tests {
             let (policy, version, window) = (policy(&waves), v("1.0.0"), Duration::from_secs(window));
             let answer = turn(&policy, &position, &version, window);
             prop_assert_eq!(answer, turn(&policy, &position, &version, window));
-            let place = fraction(&position, &version) * 1000 >> 64;
+            let place = (fraction(&position, &version) * 1000) >> 64;
             let wave = waves.iter().position(|(_, permille)| place < u128::from(*permille));
             match (answer, wave) {
                 (Turn::NotYetIncluded, None) => {}

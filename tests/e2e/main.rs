@@ -9,6 +9,9 @@ mod http_server;
 mod namespace;
 #[path = "../support/port.rs"]
 mod port;
+#[path = "../tuf/sim.rs"]
+#[allow(dead_code, reason = "the client's own tests use the rest")]
+mod sim;
 
 mod support;
 
@@ -17,6 +20,7 @@ mod candidates;
 mod clocks;
 mod embedded;
 mod environment;
+mod fresh;
 mod handoff;
 mod health;
 mod keys;
@@ -33,6 +37,7 @@ mod refusals;
 mod reload;
 mod repeated;
 mod replaced;
+mod repository;
 mod rescue;
 mod siblings;
 mod sources;

@@ -3,6 +3,7 @@ use super::*;
 use crate::install::{Installed, Policy, Progress, Purpose, Trial};
 use crate::ledger::{AttemptKind, Outcome};
 use crate::rollout::{Gate, GateReport, Inputs, Pause, Veto, Why};
+use crate::tuf::{RoleStanding, Standing};
 use crate::types::{Channel, Version};
 use crate::upgrade::{HostGate, Step};
 
@@ -99,6 +100,7 @@ fn idle() -> View {
         source: Some("https://releases.example/releases.json".to_owned()),
         source_problem: None,
         trust: "archive signature; no freshness metadata".to_owned(),
+        metadata: None,
         can_upgrade: true,
         last_check: Some(LastCheck {
             at: at(-12),
@@ -172,6 +174,8 @@ fn hostile() -> View {
     status.source = Some(EVIL.to_owned());
     status.source_problem = Some(EVIL.to_owned());
     status.trust = EVIL.to_owned();
+    let role = RoleStanding { role: EVIL.to_owned(), version: 1, expires: at(-1) };
+    status.metadata = Some(Standing { roles: vec![role] });
     status.node_id = EVIL.to_owned();
     status.last_check = Some(LastCheck { at: at(-1), result: EVIL.to_owned(), detail: EVIL.to_owned() });
     status.vetoes = vec![Veto { version: v("1.5.0"), until: None, reason: EVIL.to_owned() }];

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rollout::decision::Barred;
 use crate::rollout::gates::Why;
 use crate::rollout::question::Available;
 use crate::rollout::windows::Maintenance;
@@ -359,7 +360,8 @@ fn a_barrier_that_is_not_offered_leaves_what_lies_below_it() {
     node.available.push(on_terms("3.0.0", None, &["2.0.0"]));
     assert_eq!(node.alone(), up("1.4.0"));
     node.running = "1.4.0";
-    let refusal = Refusal::Barrier { version: v("3.0.0"), running: v("1.4.0"), needs: v("2.0.0"), offered: false };
+    let refusal =
+        Refusal::Barrier(Barred { version: v("3.0.0"), running: v("1.4.0"), needs: v("2.0.0"), offered: false }.into());
     assert_eq!(node.alone(), Decision::Refused(refusal.clone()));
     assert_eq!(node.forced(None), Decision::Refused(refusal));
 }
@@ -369,7 +371,9 @@ fn nobody_overrides_a_barrier_or_a_minimum() {
     let mut node = Node::offered(&["2.0.0"]);
     node.available.extend([on_terms("3.0.0", None, &["2.0.0"]), on_terms("3.1.0", Some("2.0.0"), &[])]);
     for version in ["3.0.0", "3.1.0"] {
-        let refusal = Refusal::Barrier { version: v(version), running: v("1.3.0"), needs: v("2.0.0"), offered: true };
+        let refusal = Refusal::Barrier(
+            Barred { version: v(version), running: v("1.3.0"), needs: v("2.0.0"), offered: true }.into(),
+        );
         assert_eq!(node.forced(Some(version)), Decision::Refused(refusal.clone()));
         let request = Request { version: Some(v(version)), allow_downgrade: true, resumes: true };
         assert_eq!(node.ask(Some(&request)), Decision::Refused(refusal.clone()));
