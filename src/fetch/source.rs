@@ -12,7 +12,7 @@ use super::listing::{Asset, Listing};
 use super::static_listing::StaticListing;
 use super::tuf::TufSource;
 use crate::tuf::Standing;
-use crate::types::ByteLimit;
+use crate::types::{ByteLimit, ReleaseTerms, Version};
 
 /// How recent a listing must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,16 @@ impl ReleaseSource {
     pub fn standing(&self) -> Option<Standing> {
         match self {
             Self::Tuf(source) => source.standing(),
+            Self::Listing(_) | Self::GitHub(_) | Self::Bundle(_) => None,
+        }
+    }
+
+    /// What is known to be demanded of those who go to a release, without asking anybody: see
+    /// [`TufSource::known_terms`].
+    #[must_use]
+    pub fn known_terms(&self, version: &Version) -> Option<ReleaseTerms> {
+        match self {
+            Self::Tuf(source) => source.known_terms(version),
             Self::Listing(_) | Self::GitHub(_) | Self::Bundle(_) => None,
         }
     }

@@ -41,10 +41,18 @@ impl Offer {
             Some(path) => open(path.to_owned()).await?,
             None => engine.source.clone().map_err(UpgradeError::Source)?.ok_or(UpgradeError::NoSource)?,
         };
-        let listing = source.releases(freshness, now).await?;
+        let mut listing = source.releases(freshness, now).await?;
         if bundle.is_none() {
             note_reliance(engine, &source, now)?;
             engine.last_offer.keep(&listing);
+        } else {
+            // A bundle does not say what has to run before its release; verified metadata may have.
+            let known = |version: &Version| engine.source.as_ref().ok()?.as_ref()?.known_terms(version);
+            for release in &mut listing.releases {
+                // Who carries it here does not wait for its rollout.
+                let known = known(&release.version).unwrap_or_default();
+                release.terms = ReleaseTerms { rollout: None, ..known };
+            }
         }
         Ok(Self { source: Some(source), listing, resumed: None })
     }

@@ -25,8 +25,9 @@ use super::relay::{Reliance, say_skipped, take_turn};
 use super::settings::HttpSettings;
 use super::source::{Freshness, Place, empty_before, whole_after};
 use crate::sys::{Loose, PrivateDir, SysError};
-use crate::tuf::{Rules, SetAside, Standing, Store, UpdateError, Updater};
-use crate::types::{ByteLimit, Product, Target};
+use crate::tuf::metadata::AnyMetadata;
+use crate::tuf::{Limits, Rules, SetAside, Standing, Store, UpdateError, Updater};
+use crate::types::{ByteLimit, Product, ReleaseTerms, Target, Version};
 use remote::{Remote, Sharing};
 
 pub use place::{TargetsPlace, TargetsPlaceError};
@@ -137,6 +138,19 @@ impl TufSource {
         memory.standing.clone()
     }
 
+    /// What the metadata that this node trusts already demands of those who go to a release. Nobody is asked,
+    /// and whether it has expired does not matter: a demand is no offer.
+    #[must_use]
+    pub fn known_terms(&self, version: &Version) -> Option<ReleaseTerms> {
+        let dir = PrivateDir::open_existing(&self.trust, Loose::RefuseWritable).ok()?;
+        let limit = Limits::default().targets;
+        let bytes = dir.read("targets.json", limit).ok()?;
+        // Verified before it was stored, in a folder of this node's alone.
+        let AnyMetadata::Targets(targets) = AnyMetadata::from_bytes(&bytes, limit).ok()? else { return None };
+        let listing = releases::listing(&targets.signed, &self.product, &self.target, Origin::Whole);
+        listing.releases.into_iter().find(|release| release.version == *version).map(|release| release.terms)
+    }
+
     /// The releases on offer, as the metadata describes them. `now` judges all expiries.
     pub async fn releases(&self, freshness: Freshness, now: Timestamp) -> Result<Listing, FetchError> {
         let settings = self.http.settings();
@@ -226,7 +240,7 @@ impl TufSource {
             tracing::warn!(event = "trust_set_aside", file, %reason, "what this node remembered there is not used");
         }
         let Remote { origin, relied, received, .. } = updater.into_repository();
-        let (listing, consistent) = outcome.map_err(|error| (self.explained(base, error), relied))?;
+        let (listing, consistent) = outcome.map_err(|error| (Self::explained(base, error), relied))?;
         self.memory().consistent = consistent;
         if let Some(sharing) = self.sharing.as_ref().filter(|_| index == 0) {
             sharing.store(received).await.map_err(|error| (error, false))?;
@@ -234,8 +248,7 @@ impl TufSource {
         Ok(Listing { origin, ..listing })
     }
 
-    #[allow(clippy::unused_self, reason = "it tells of this source")]
-    fn explained(&self, base: &Mirror, error: UpdateError<FetchError>) -> FetchError {
+    fn explained(base: &Mirror, error: UpdateError<FetchError>) -> FetchError {
         let url = base.to_string();
         match error {
             UpdateError::Metadata(source) => FetchError::Metadata { url, source: Box::new(source) },

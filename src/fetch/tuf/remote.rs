@@ -102,6 +102,11 @@ impl Remote<'_> {
             None => None,
         };
         let is_timestamp = file == TIMESTAMP;
+        // Whoever asked for the timestamp a short time ago asked for the next root before.
+        if kept.is_none() && file.ends_with(".root.json") && self.asked_lately().await? {
+            self.relied = true;
+            return Ok(None);
+        }
         let stale = match kept {
             Some(kept) if !is_timestamp || kept.is_fresh(self.now, self.http.settings().listing_lifetime) => {
                 self.relied = true;
@@ -121,6 +126,13 @@ impl Remote<'_> {
         let body = kept.body.clone();
         self.received.push((file.to_owned(), kept));
         Ok(Some(body))
+    }
+
+    /// Whether a sibling asked the server a short time ago.
+    async fn asked_lately(&self) -> Result<bool, FetchError> {
+        let Some(shared) = self.shared else { return Ok(false) };
+        let lifetime = self.http.settings().listing_lifetime;
+        Ok(shared.load(TIMESTAMP).await?.is_some_and(|kept| kept.is_fresh(self.now, lifetime)))
     }
 
     async fn ask(&mut self, file: &str, stale: Option<Kept>) -> Result<Kept, FetchError> {
