@@ -144,8 +144,8 @@ pub enum Refusal {
     Barrier(Box<Barred>),
     /// Its publisher halted it, or has not begun it.
     #[error(
-        "the rollout of {version} {}; nobody goes there by itself until its publisher resumes it, and `upgrade --version {version}` does not wait for that",
-        begins.map_or_else(|| "is halted".to_owned(), |begins| format!("begins {begins:.0}"))
+        "the rollout of {version} {} nobody goes there by itself, and `upgrade --version {version}` does not wait for that",
+        begins.map_or_else(|| "is halted; until its publisher resumes it".to_owned(), |begins| format!("begins {begins:.0}; before that"))
     )]
     Halted {
         /// The version.

@@ -265,7 +265,7 @@ impl fmt::Display for Inputs {
             Self::Pause { pause: Some(_) } => f.write_str("paused; `resume` ends that"),
             Self::Wave { plan: None } => f.write_str("its publisher gave no plan for its rollout"),
             Self::Wave { plan: Some(plan) } => {
-                write!(f, "its rollout began {:.0}", plan.start)?;
+                write!(f, "its rollout starts {:.0}", plan.start)?;
                 match plan {
                     WavePlan { halted: true, .. } => f.write_str(", and is halted; `upgrade --version` overrides that"),
                     WavePlan { turn: None, permille, .. } => {
