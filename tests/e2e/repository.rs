@@ -163,9 +163,9 @@ pub fn path(version: &str) -> String {
 }
 
 /// A rollout that began, or begins, so many seconds from now.
-pub fn rollout(begins_in: i64, halted: bool, waves: &[(u32, u16)]) -> Option<RolloutPolicy> {
+pub fn rollout(begins_in: i64, halted: bool, waves: &[(u32, u16)]) -> RolloutPolicy {
     let waves = waves.iter().map(|(after, permille)| Wave { after: *after, permille: *permille }).collect();
-    Some(RolloutPolicy::new(from_now(begins_in), waves).unwrap().with_halted(halted))
+    RolloutPolicy::new(from_now(begins_in), waves).unwrap().with_halted(halted)
 }
 
 fn serve(addr: SocketAddr, sim: Arc<Mutex<Sim>>) -> Server {
