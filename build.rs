@@ -1,4 +1,4 @@
-//! Compiles in the pinned release keys and the exact target triple.
+//! Compiles in the pinned release keys, the root of trust for release metadata and the exact target triple.
 //!
 //! `EXUVIA_KEYS_DIR` names another folder of keys, and so makes another build: there is no way to
 //! change a program's keys once it is built.
@@ -24,10 +24,40 @@ fn main() {
         Ok(source) => {
             let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
             fs::write(out.join("pinned_keys.rs"), source).expect("OUT_DIR is writable");
+            match pinned_root(&dir) {
+                Ok(root) => {
+                    let source = match &root {
+                        Some(_) => "Some(include_bytes!(concat!(env!(\"OUT_DIR\"), \"/pinned_root.json\")))",
+                        None => "None",
+                    };
+                    fs::write(out.join("pinned_root.json"), root.unwrap_or_default()).expect("OUT_DIR is writable");
+                    fs::write(out.join("pinned_root.rs"), source).expect("OUT_DIR is writable");
+                }
+                Err(sentence) => println!("cargo::error={sentence}"),
+            }
         }
         Err(sentence) => println!("cargo::error={sentence}"),
     }
 }
+
+/// The root of trust for release metadata, as it was published; a folder of keys need not have one. Whether
+/// it is signed by itself is for a test of the program to say: see `src/bin/exuvia/main.rs`.
+pub(crate) fn pinned_root(dir: &Path) -> Result<Option<Vec<u8>>, String> {
+    let file = dir.join("root.json");
+    println!("cargo::rerun-if-changed={}", file.display());
+    match fs::read(&file) {
+        Ok(root) if root.len() <= LONGEST_ROOT && root.trim_ascii_start().starts_with(b"{") => Ok(Some(root)),
+        Ok(_) => Err(format!(
+            "{} is not a root of release metadata: it must be the file <n>.root.json of the repository, of at most {LONGEST_ROOT} bytes.",
+            file.display()
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}.", file.display())),
+    }
+}
+
+/// What a client accepts for a root, in bytes.
+const LONGEST_ROOT: usize = 1 << 20;
 
 /// A Rust expression that lists the PEM texts, in the order of their file names.
 pub(crate) fn pinned_keys(dir: &Path) -> Result<String, String> {

@@ -9,7 +9,7 @@ use std::fs;
 #[allow(dead_code, reason = "its main is cargo's to call")]
 mod build_script;
 
-use build_script::pinned_keys;
+use build_script::{pinned_keys, pinned_root};
 
 fn key(name: &str) -> String {
     fs::read_to_string(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -44,6 +44,23 @@ fn a_folder_that_is_missing_empty_or_holds_one_key_builds_nothing() {
     refused(&[], "exuvia-keygen new");
     refused(&[("a.pem", &a)], advice);
     refused(&[("a.pem", &a), ("b.txt", &key("release/b.pem"))], advice);
+}
+
+#[test]
+fn a_root_of_trust_is_taken_as_it_is_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(pinned_root(dir.path()), Ok(None));
+    let file = dir.path().join("root.json");
+    let root = fs::read(format!("{}/tests/keys/release/root.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    fs::write(&file, &root).unwrap();
+    assert_eq!(pinned_root(dir.path()), Ok(Some(root)));
+    for bad in [Vec::new(), b"<html>".to_vec(), vec![b'{'; (1 << 20) + 1]] {
+        fs::write(&file, &bad).unwrap();
+        assert!(pinned_root(dir.path()).unwrap_err().contains("is not a root of release metadata"));
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(pinned_root(dir.path()).unwrap_err().contains("cannot read"));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Cli;
@@ -6,15 +7,17 @@ use super::session::{committed, for_operator, trust};
 use crate::config::Settings;
 use crate::console::{Exit, say, say_json};
 use crate::doctor::{Facts, Finding, Severity, examine};
+use crate::fetch::Local;
 use crate::ledger::DistrustedKey;
 use crate::node::App;
+use crate::types::Target;
 
 /// 0: nothing stands against running and upgrading. 3: it runs, and cannot upgrade itself. 9: it
 /// cannot run. Settings that cannot be used end with 2 before anything is looked at.
 pub(super) fn doctor(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
     app.keyring()?;
-    let mut facts = Facts::gather(&committed()?, &settings)?;
+    let mut facts = gather(app, &committed()?, &settings)?;
     facts.distrusted = withdrawn(app, &settings);
     let findings = examine(&facts);
     let worst = findings.iter().map(|finding| finding.severity).max();
@@ -56,9 +59,15 @@ fn tell(finding: &Finding) {
     say(&format!("    mend: {}", finding.mend));
 }
 
+fn gather(app: &App, committed: &Path, settings: &Settings) -> Result<Facts, CliError> {
+    let (product, target) = (app.product()?, Target::of_this_build());
+    let local = Local { product: &product, target: &target, root: app.root, shared: None };
+    Ok(Facts::gather(committed, settings, &local)?)
+}
+
 /// The same at a node's start, for its log. What stands against running is said by what fails.
-pub(super) fn warn(committed: &std::path::Path, settings: &Settings) {
-    let Ok(facts) = Facts::gather(committed, settings) else { return };
+pub(super) fn warn(app: &App, committed: &Path, settings: &Settings) {
+    let Ok(facts) = gather(app, committed, settings) else { return };
     for finding in examine(&facts) {
         let Finding { check, severity, what, mend, .. } = finding;
         if severity == Severity::Note {

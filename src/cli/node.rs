@@ -21,7 +21,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let Loaded { settings, files, .. } = for_node(app, cli, baton.as_ref().and_then(Baton::files))?;
     app.keyring()?;
     let committed = committed()?;
-    doctor::warn(&committed, &settings);
+    doctor::warn(app, &committed, &settings);
     let setup = Setup {
         product: app.product()?,
         version: app.version()?,

@@ -1,14 +1,18 @@
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+
 use super::args::Cli;
 use super::error::CliError;
 use super::follow::no_node_runs;
 use super::policy;
 use super::session::{data, expect_node, for_operator, install};
 use crate::console::{say, say_json};
+use crate::fetch::ReleaseSource;
 use crate::install::RescueState;
 use crate::ledger::DistrustedKey;
 use crate::node::{App, Event, Request, Status, connect};
+use crate::tuf::Standing;
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = for_operator(app, cli)?;
@@ -26,10 +30,11 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
             let record = install.node(&settings.node)?;
             let policy = install.policy()?;
             let rescue = install.why_detached().is_none().then(|| install.rescue_state());
+            let metadata = ReleaseSource::standing_on_disk(&settings);
             if cli.json {
                 say_json(&serde_json::json!({
                     "node": settings.node, "activity": { "activity": "stopped" }, "record": record, "policy": policy,
-                    "rescue": rescue,
+                    "rescue": rescue, "metadata": metadata,
                 }));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -44,6 +49,7 @@ pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
                 say(&format!("upgrades   not from here: {reason}"));
             }
             rescue.iter().for_each(tell_rescue);
+            metadata.iter().for_each(tell_metadata);
             say(&policy::describe(&policy));
         }
         Err(error) => return Err(CliError::Talk(error)),
@@ -86,8 +92,9 @@ fn tell(status: &Status) {
     match (&status.source, &status.source_problem) {
         (Some(source), _) => say(&format!("source     {source} (trust: {})", status.trust)),
         (None, Some(problem)) => say(&format!("source     none that can be used: {problem}")),
-        (None, None) => say("source     none: set source.listing or source.github"),
+        (None, None) => say("source     none: set source.tuf, source.listing or source.github"),
     }
+    status.metadata.iter().for_each(tell_metadata);
     for sibling in &status.siblings {
         let trial = sibling.trial.as_ref().map_or_else(String::new, |trial| format!("; {trial}"));
         say(&format!("sibling    {} runs {}{trial}", sibling.node, sibling.running));
@@ -103,6 +110,18 @@ fn tell(status: &Status) {
     }
     if let Some(next) = status.next_check {
         say(&format!("next look  {next:.0}"));
+    }
+}
+
+/// How long what is trusted is valid, and that nothing is gone to when it is not.
+fn tell_metadata(standing: &Standing) {
+    if let Some(role) = standing.expired(Timestamp::now()) {
+        say(&format!(
+            "metadata   {} {} expired {:.0}: upgrades are frozen until newer metadata comes; the node serves on",
+            role.role, role.version, role.expires
+        ));
+    } else if let Some(role) = standing.first_to_expire() {
+        say(&format!("metadata   valid until {:.0}: {} {} expires first", role.expires, role.role, role.version));
     }
 }
 

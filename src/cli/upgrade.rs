@@ -147,7 +147,7 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer, then:
             if let (true, Some(version)) = (lift_veto, &version) {
                 engine.ledger.lift_veto(version, now)?;
             }
-            let request = rollout::Request { version, allow_downgrade };
+            let request = rollout::Request { version, allow_downgrade, resumes: false };
             if dry_run {
                 let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
                 let (found, _) = engine.find(Some(&request), bundle, freshness, now, observer).await?;

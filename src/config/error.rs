@@ -62,11 +62,14 @@ pub enum ConfigError {
     #[error("the environment variable {0} is not UTF-8 text; unset or correct it")]
     VariableNotUtf8(String),
     /// Two sources.
-    #[error("source.listing and source.github are both set, and a node follows one source; remove one of them")]
-    TwoSources,
+    #[error("{0} and {1} are both set, and a node follows one source; remove one of them")]
+    TwoSources(&'static str, &'static str),
+    /// Places of files that nothing describes.
+    #[error("source.targets is set, but source.tuf is not, so there is nothing that says what lies there; set both")]
+    TargetsOfNothing,
     /// Mirrors of nothing.
     #[error(
-        "source.mirrors is set, but source.listing is no URL, so there is nothing that they mirror; remove one of them"
+        "source.mirrors is set, but neither source.listing nor source.tuf is a URL, so there is nothing that they mirror; remove it, or set one of them"
     )]
     MirrorsOfNothing,
     /// A folder has no default, because nothing says where this user's files are.
@@ -179,6 +182,9 @@ pub enum ValueError {
     /// Not a URL, or one with something in it that may be secret.
     #[error("must be an http(s) URL, without user, password, query and fragment")]
     Url,
+    /// Not a place of files.
+    #[error("must be http(s) URLs of folders, or with {{name}} and {{version}} in them and nothing else in braces")]
+    Targets,
     /// Not an address of this host.
     #[error("must be an http(s) URL of this host (localhost, 127.0.0.1 or [::1]), without user and password")]
     OwnUrl,

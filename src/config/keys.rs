@@ -97,6 +97,8 @@ impl Draft {
                 source: Source {
                     listing: None,
                     github: None,
+                    tuf: None,
+                    targets: Vec::new(),
                     github_api: String::new(),
                     mirrors: Vec::new(),
                     ca_file: None,
@@ -215,10 +217,26 @@ pub const KEYS: &[Key] = &[
         set: |draft, raw| put(&mut draft.settings.source.github_api, value::url(raw)),
     },
     Key {
+        name: "source.tuf",
+        default: Fallback::Words("none"),
+        meaning: "The URL of the folder of release metadata (TUF) that is followed instead: it says which release is \
+                  current, for whom and until when. The build must hold a root of trust for it.",
+        example: "\"https://releases.example.com/metadata/\"",
+        set: |draft, raw| put(&mut draft.settings.source.tuf, value::url(raw).map(Some)),
+    },
+    Key {
+        name: "source.targets",
+        default: Fallback::Words("the folder targets beside that of source.tuf"),
+        meaning: "URLs where the files are that the metadata describes, asked in this order: of a folder, or with \
+                  {version} and {name} in them, for places such as the assets of GitHub releases.",
+        example: "[\"https://github.com/example/node/releases/download/v{version}/{name}\"]",
+        set: |draft, raw| put(&mut draft.settings.source.targets, value::targets(raw)),
+    },
+    Key {
         name: "source.mirrors",
         default: Fallback::Words("none"),
-        meaning: "URLs of folders that hold the same files as the listing's own; asked in this order when its \
-                  server fails, or what it sends does not verify.",
+        meaning: "URLs of folders that hold the same files as the listing's own, or as that of source.tuf; asked in \
+                  this order when its server fails, or what it sends does not verify.",
         example: "[\"https://mirror.example.com/releases/\"]",
         set: |draft, raw| put(&mut draft.settings.source.mirrors, value::urls(raw)),
     },

@@ -225,10 +225,20 @@ fn finish(draft: Draft, input: &Input) -> Result<Settings, ConfigError> {
             .join(settings.node.as_str()),
     };
     let source = &settings.source;
-    if source.listing.is_some() && source.github.is_some() {
-        return Err(ConfigError::TwoSources);
+    let set = [
+        ("source.listing", source.listing.is_some()),
+        ("source.github", source.github.is_some()),
+        ("source.tuf", source.tuf.is_some()),
+    ];
+    let mut set = set.into_iter().filter_map(|(key, is_set)| is_set.then_some(key));
+    if let (Some(one), Some(other)) = (set.next(), set.next()) {
+        return Err(ConfigError::TwoSources(one, other));
     }
-    if !source.mirrors.is_empty() && source.listing.as_ref().is_none_or(|listing| listing.starts_with('/')) {
+    if !source.targets.is_empty() && source.tuf.is_none() {
+        return Err(ConfigError::TargetsOfNothing);
+    }
+    let has_folder = source.listing.as_ref().is_some_and(|listing| !listing.starts_with('/')) || source.tuf.is_some();
+    if !source.mirrors.is_empty() && !has_folder {
         return Err(ConfigError::MirrorsOfNothing);
     }
     settings.poll.listing_ttl = listing_ttl.unwrap_or(settings.poll.interval / 2);
@@ -373,7 +383,7 @@ mod tests {
             (("source.mirrors", "https://m.example/,https://n.example/"), ("source.listing", "/srv/r"));
         assert_eq!(set(&[listing, mirrors]).unwrap().source.mirrors.len(), 2);
         assert_eq!(set(&[github]).unwrap().source.github_api, "https://api.github.com");
-        assert!(matches!(set(&[listing, github]), Err(ConfigError::TwoSources)));
+        assert!(matches!(set(&[listing, github]), Err(ConfigError::TwoSources("source.listing", "source.github"))));
         for wrong in [&[mirrors][..], &[folder, mirrors], &[github, mirrors]] {
             assert!(matches!(set(wrong), Err(ConfigError::MirrorsOfNothing)), "{wrong:?}");
         }

@@ -56,9 +56,13 @@ pub struct Source {
     pub listing: Option<String>,
     /// A repository whose releases are followed instead, as `owner/name`.
     pub github: Option<String>,
+    /// The base URL of release metadata that is followed instead.
+    pub tuf: Option<String>,
+    /// Where the files are that the metadata describes: base URLs, or URLs with `{version}` and `{name}`.
+    pub targets: Vec<String>,
     /// The API that knows the repository.
     pub github_api: String,
-    /// Base URLs of trees that are the same as the one around the listing.
+    /// Base URLs of trees that are the same as the one around the listing, or as that of the metadata.
     pub mirrors: Vec<String>,
     /// A PEM file with authorities besides those of the platform.
     pub ca_file: Option<PathBuf>,

@@ -153,6 +153,19 @@ pub(super) fn urls(raw: &Raw) -> Result<Vec<String>, ValueError> {
     items(raw)?.into_iter().map(plain_url).collect()
 }
 
+/// Addresses, in which `{version}` and `{name}` may stand for those of a file.
+pub(super) fn targets(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    let place = |text: &str| {
+        let filled = text.replace("{version}", "1.0.0").replace("{name}", "name");
+        let is_template = text.contains(['{', '}']);
+        if filled.contains(['{', '}']) || (is_template && !text.contains("{name}")) {
+            return Err(ValueError::Targets);
+        }
+        plain_url(&filled).map(|_| text.to_owned())
+    };
+    items(raw)?.into_iter().map(place).collect()
+}
+
 fn plain_url(text: &str) -> Result<String, ValueError> {
     let url = Url::parse(text).map_err(|_| ValueError::Url)?;
     let bare =

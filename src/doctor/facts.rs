@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::unit::Unit;
 use crate::config::{Settings, Trial};
-use crate::fetch::{ReleaseSource, SourceError};
+use crate::fetch::{Local, ReleaseSource, SourceError};
 use crate::install::{Install, package_manager};
 use crate::ledger::DistrustedKey;
 use crate::sys::{
@@ -82,8 +82,8 @@ pub struct Facts {
 const OLDEST: i64 = 1_767_225_600;
 
 impl Facts {
-    /// Looks at this host, for the binary at `committed`.
-    pub fn gather(committed: &Path, settings: &Settings) -> Result<Self, SysError> {
+    /// Looks at this host, for the binary at `committed`, and the program that `local` tells of.
+    pub fn gather(committed: &Path, settings: &Settings, local: &Local<'_>) -> Result<Self, SysError> {
         let home = committed.parent().unwrap_or(Path::new("/"));
         let (binary_owner, binary_mode, binary_length) = file_owner(committed)?;
         let (program, path) = own_program()?;
@@ -105,7 +105,7 @@ impl Facts {
             package: package_manager(home),
             lost_check: settings.health.command.first().map(PathBuf::from).filter(|program| !can_execute(program)),
             container: container_hint(),
-            source: ReleaseSource::configured(settings, None).err(),
+            source: ReleaseSource::configured(settings, local).err(),
             units: units(committed),
             trial: settings.trial.clone(),
             distrusted: Vec::new(),

@@ -58,7 +58,7 @@ impl Chosen {
     pub fn fingerprint(&self) -> Sha256Digest {
         let mut state = Sha256::new();
         for asset in [&self.archive, &self.signature] {
-            let Asset { name, size, digest, address, api_address } = asset;
+            let Asset { name, size, digest, address, api_address, described: _ } = asset;
             let plain = |address: &String| address.split(['?', '#']).next().unwrap_or_default().to_owned();
             let described = (name, size, digest, plain(address), api_address.as_ref().map(plain));
             // As JSON, so that no two descriptions run into each other.
@@ -126,6 +126,7 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ReleaseTerms;
     use proptest::prelude::*;
 
     const STEM: &str = "exuvia-x86_64-unknown-linux-gnu";
@@ -134,9 +135,23 @@ mod tests {
         let assets = names
             .iter()
             .map(|name| (*name).to_owned())
-            .map(|name| Asset { address: name.clone(), name, size: None, digest: None, api_address: None })
+            .map(|name| Asset {
+                address: name.clone(),
+                name,
+                size: None,
+                digest: None,
+                api_address: None,
+                described: None,
+            })
             .collect();
-        Release { version: "1.0.0".parse().unwrap(), prerelease: false, notes_url: None, published_at: None, assets }
+        Release {
+            version: "1.0.0".parse().unwrap(),
+            prerelease: false,
+            notes_url: None,
+            published_at: None,
+            assets,
+            terms: ReleaseTerms::default(),
+        }
     }
 
     fn choose(names: &[&str]) -> Result<Chosen, AssetError> {

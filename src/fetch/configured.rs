@@ -10,8 +10,11 @@ use super::settings::HttpSettings;
 use super::source::ReleaseSource;
 use super::static_listing::StaticListing;
 use super::token::Token;
+use super::tuf::{TargetsPlace, TargetsPlaceError, TufClient, TufSource};
 use crate::config::{Settings, Source};
-use crate::sys::PrivateDir;
+use crate::sys::{Loose, PrivateDir};
+use crate::tuf::Standing;
+use crate::types::{Product, Target};
 
 /// Why the settings name no source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,16 +31,45 @@ pub enum SourceError {
     /// A mirror.
     #[error("the setting source.mirrors cannot be used: an entry {0}")]
     Mirror(#[from] MirrorError),
+    /// No root of trust.
+    #[error(
+        "the setting source.tuf cannot be used: this build holds no root of trust (root.json beside its release keys); build with one, or follow source.listing or source.github"
+    )]
+    NoRoot,
+    /// The metadata's address.
+    #[error("the setting source.tuf cannot be used: it {0}")]
+    Metadata(MirrorError),
+    /// A place of files.
+    #[error("the setting source.targets cannot be used: an entry {0}")]
+    Targets(#[from] TargetsPlaceError),
     /// A host.
     #[error("a host in the settings cannot be used: it {0}")]
     Host(#[from] HostNameError),
 }
 
+/// What a source needs to know of the program that asks.
+#[derive(Clone, Debug)]
+pub struct Local<'a> {
+    /// The product whose releases are followed.
+    pub product: &'a Product,
+    /// The exact target triple.
+    pub target: &'a Target,
+    /// The root of trust that came with the program, if one did.
+    pub root: Option<&'static [u8]>,
+    /// The folder in which the nodes of a host share listings and metadata.
+    pub shared: Option<PrivateDir>,
+}
+
+/// The folder in a node's data that holds what it trusts.
+const TRUST: &str = "trust";
+
 impl ReleaseSource {
-    /// The source that the settings name, if they name one. `shared` is the folder in which the nodes of
-    /// a host share listings. Opens nothing yet.
-    pub fn configured(settings: &Settings, shared: Option<PrivateDir>) -> Result<Option<Self>, SourceError> {
-        let http = http(settings)?;
+    /// The source that the settings name, if they name one. Opens nothing yet.
+    pub fn configured(settings: &Settings, local: &Local<'_>) -> Result<Option<Self>, SourceError> {
+        let (http, shared) = (http(settings)?, local.shared.clone());
+        if let Some(tuf) = &settings.source.tuf {
+            return Self::tuf(settings, tuf, local, &http).map(Some);
+        }
         let Source { listing, github, github_api, mirrors, .. } = &settings.source;
         if let Some(listing) = listing {
             let mirrors = mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<Vec<Mirror>, _>>()?;
@@ -47,6 +79,37 @@ impl ReleaseSource {
         let Some(repository) = github else { return Ok(None) };
         let (api, repository): (Url, Repository) = (github_api.parse()?, repository.parse()?);
         Ok(Some(Self::GitHub(GitHubReleases::new(api, repository, token(), &http, shared))))
+    }
+}
+
+impl ReleaseSource {
+    fn tuf(settings: &Settings, tuf: &str, local: &Local<'_>, http: &HttpSettings) -> Result<Self, SourceError> {
+        let root = local.root.ok_or(SourceError::NoRoot)?;
+        let own: Mirror = tuf.parse().map_err(SourceError::Metadata)?;
+        let mut targets = settings.source.targets.iter().map(|place| place.parse()).collect::<Result<Vec<_>, _>>()?;
+        if targets.is_empty() {
+            targets.push(TargetsPlace::beside(&own)?);
+        }
+        let mut metadata = vec![own];
+        for mirror in &settings.source.mirrors {
+            metadata.push(mirror.parse()?);
+        }
+        let client = TufClient {
+            product: local.product.clone(),
+            target: local.target.clone(),
+            root,
+            trust: settings.data_dir.join(TRUST),
+        };
+        Ok(Self::Tuf(TufSource::new(metadata, targets, client, http, local.shared.clone())))
+    }
+
+    /// How long the metadata is valid that a node with these settings trusts, for those who ask while it does
+    /// not run. `None`: it follows no metadata, or trusts none yet.
+    #[must_use]
+    pub fn standing_on_disk(settings: &Settings) -> Option<Standing> {
+        settings.source.tuf.as_ref()?;
+        let trust = PrivateDir::open_existing(settings.data_dir.join(TRUST), Loose::RefuseWritable).ok()?;
+        Standing::read(&trust)
     }
 }
 

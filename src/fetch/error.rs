@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::reach::UrlRefusal;
 use super::tar_bundle::BundleError;
 use crate::sys::SysError;
+use crate::tuf::{MetadataError, Mismatch};
 use crate::types::ByteLimit;
 
 /// Why a listing or an asset could not be had. Nothing was kept of it, and the node runs on as it is.
@@ -186,6 +187,51 @@ pub enum FetchError {
         /// Where it departs from one.
         source: serde_json::Error,
     },
+    /// Metadata that is not trusted.
+    #[error(
+        "the release metadata at {url} is not trusted: {source}. No release is gone to on its word; what was trusted before still is"
+    )]
+    Metadata {
+        /// The base of the metadata.
+        url: String,
+        /// Why.
+        source: Box<MetadataError>,
+    },
+    /// Nobody could be asked for newer metadata.
+    #[error(
+        "{source}. The release metadata that this node trusts ({role}) counts until {until:.0}; no release is gone to before newer metadata comes"
+    )]
+    Frozen {
+        /// Why nobody could be asked.
+        source: Box<FetchError>,
+        /// The role whose metadata expires first.
+        role: String,
+        /// When, or since when.
+        until: Timestamp,
+    },
+    /// Metadata that has to be there is not.
+    #[error("{url} is not there, and it has to be: check source.tuf, or the repository is being published just now")]
+    NoMetadata {
+        /// The file.
+        url: String,
+    },
+    /// A file that is not the one that the metadata describes.
+    #[error("{url} is not the file that the release metadata describes: {source}. Nothing of it was kept")]
+    NotDescribed {
+        /// The address.
+        url: String,
+        /// What differs.
+        source: Mismatch,
+    },
+    /// What the node trusts cannot be read or written.
+    #[error("cannot use what this node remembers of release metadata: {0}")]
+    Trust(#[source] SysError),
+    /// Another process brings it up to date, and does not finish.
+    #[error("another process has been using {} for too long; ask again when it is done", folder.display())]
+    TrustBusy {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The download cannot be written.
     #[error("cannot write the download of {url}: {source}; look at the space where the install folder lies")]
     Write {
@@ -300,6 +346,14 @@ impl FetchError {
             Self::Length { .. } => "length",
             Self::WebPage { .. } => "web_page",
             Self::NotAListing { .. } => "not_a_listing",
+            Self::Metadata { source, .. } => match **source {
+                MetadataError::Expired { .. } => "metadata_expired",
+                _ => "metadata",
+            },
+            Self::Frozen { source, .. } => source.kind(),
+            Self::NoMetadata { .. } => "no_metadata",
+            Self::NotDescribed { .. } => "not_described",
+            Self::Trust(_) | Self::TrustBusy { .. } => "trust",
             Self::Write { .. } => "write",
             Self::NoRepository { .. } => "no_repository",
             Self::TokenRefused { .. } => "token_refused",
@@ -316,6 +370,7 @@ impl FetchError {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             Self::RateLimited { pause, .. } | Self::LeftAlone { pause, .. } => Some(*pause),
+            Self::Frozen { source, .. } => source.retry_after(),
             _ => None,
         }
     }
@@ -323,7 +378,27 @@ impl FetchError {
     /// Whether the fault lies on this side, so that no other server would do better.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Client(_) | Self::Authorities { .. } | Self::Write { .. } | Self::Stopped)
+        matches!(
+            self,
+            Self::Client(_)
+                | Self::Authorities { .. }
+                | Self::Write { .. }
+                | Self::Trust(_)
+                | Self::TrustBusy { .. }
+                | Self::Stopped
+        )
+    }
+
+    /// Whether what was received as metadata is not what it must be.
+    #[must_use]
+    pub fn is_metadata(&self) -> bool {
+        matches!(self, Self::Metadata { .. } | Self::NoMetadata { .. } | Self::TooLong { .. })
+    }
+
+    /// Whether something that claimed to be trusted did not verify.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        matches!(self, Self::Metadata { .. } | Self::NotDescribed { .. })
     }
 
     /// Whether the same request may go better in a moment.

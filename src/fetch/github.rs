@@ -178,7 +178,7 @@ impl GitHubReleases {
             let next = url.join(&next).map_err(|_| refuse(UrlRefusal::NotAnAddress))?;
             url = next;
         }
-        Ok((Kept { fetched_at: now, etag, body: pages.into_bytes() }, Origin::Whole))
+        Ok((Kept { fetched_at: now, etag, name: None, body: pages.into_bytes() }, Origin::Whole))
     }
 
     /// What the API's refusals mean.

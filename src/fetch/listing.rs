@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::{SeqAccess, Visitor};
@@ -7,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use url::Url;
 
-use crate::types::{Sha256Digest, Version, VersionError};
+use crate::tuf::metadata::TargetFile;
+use crate::types::{ReleaseTerms, Sha256Digest, Version, VersionError};
 
 /// How much one listing may hold. Its length in bytes is bounded before it is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Release {
     pub published_at: Option<Timestamp>,
     /// Its files.
     pub assets: Vec<Asset>,
+    /// What its publisher demands of those who go there. A plain listing cannot say.
+    pub terms: ReleaseTerms,
 }
 
 /// One file of a release, as the listing describes it.
@@ -77,6 +81,8 @@ pub struct Asset {
     pub(super) address: String,
     // Where an API has it, for those who have a token.
     pub(super) api_address: Option<String>,
+    // What verified metadata says about it: then length and digests must hold.
+    pub(super) described: Option<Arc<TargetFile>>,
 }
 
 /// An entry that was left out.
@@ -106,6 +112,18 @@ pub enum SkipReason {
     /// Another entry names the same version.
     #[error("another entry has the same version, and nothing says which one is meant")]
     SameVersion,
+    /// Metadata for later builds.
+    #[error("its description in the metadata has format {0}, which this build does not read")]
+    LaterFormat(u64),
+    /// Metadata that does not describe a release.
+    #[error("its description in the metadata cannot be read")]
+    Description,
+    /// Metadata that describes another file.
+    #[error("its description in the metadata is that of another file")]
+    Path,
+    /// Metadata without a digest.
+    #[error("the metadata gives no SHA-256 digest for its files")]
+    Digest,
 }
 
 impl Asset {
@@ -239,6 +257,7 @@ fn read_entry(entry: &RawValue, limits: &ListingLimits) -> Result<(String, Relea
         notes_url: raw.html_url.and_then(|url| url.parse().ok()).filter(|url: &Url| url.scheme().starts_with("http")),
         published_at: raw.published_at,
         assets: raw.assets.into_iter().filter(is_there).map(read_asset).collect(),
+        terms: ReleaseTerms::default(),
     };
     Ok((tag, release))
 }
@@ -250,7 +269,14 @@ fn is_there(raw: &RawAsset) -> bool {
 
 fn read_asset(raw: RawAsset) -> Asset {
     let digest = raw.digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:")?.parse().ok());
-    Asset { name: raw.name, size: raw.size, digest, address: raw.browser_download_url, api_address: raw.url }
+    Asset {
+        name: raw.name,
+        size: raw.size,
+        digest,
+        address: raw.browser_download_url,
+        api_address: raw.url,
+        described: None,
+    }
 }
 
 /// A text from outside, without anything that could steer a terminal, and not too long.

@@ -46,11 +46,12 @@ mod source;
 mod static_listing;
 mod tar_bundle;
 mod token;
+mod tuf;
 
 pub use asset::{AssetError, Chosen};
 pub use backoff::backoff;
 pub use bundle::Bundle;
-pub use configured::SourceError;
+pub use configured::{Local, SourceError};
 pub use error::{AuthoritiesError, Cause, FetchError};
 pub use github::{GITHUB_API, GitHubReleases, Repository, RepositoryError};
 pub use health::ask_health;
@@ -64,6 +65,7 @@ pub use source::{Freshness, Place, ReleaseSource};
 pub use static_listing::StaticListing;
 pub use tar_bundle::BundleError;
 pub use token::{Token, TokenError};
+pub use tuf::{TargetsPlace, TargetsPlaceError, TufClient, TufSource};
 
 /// Receives the bytes so far, and the length that was announced, if any.
 pub type Progress<'a> = dyn FnMut(u64, Option<u64>) + Send + 'a;

@@ -20,8 +20,12 @@ const TURN_POLL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Relay {
     shared: Option<Shared>,
-    memory: Mutex<Memory>,
+    reliance: Reliance,
 }
+
+/// How far this process relies on what siblings keep, and what it has said about listings.
+#[derive(Debug, Default)]
+pub(super) struct Reliance(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -46,15 +50,15 @@ pub(super) struct Ask {
 
 impl Relay {
     pub(super) fn new(shared: Option<Shared>) -> Self {
-        Self { shared, memory: Mutex::default() }
+        Self { shared, reliance: Reliance::default() }
     }
 
     pub(super) fn remember_whole(&self, at: Option<Timestamp>) {
-        self.memory().last_whole = at;
+        self.reliance.remember_whole(at);
     }
 
     pub(super) fn last_whole(&self) -> Option<Timestamp> {
-        self.memory().last_whole
+        self.reliance.last_whole()
     }
 
     /// Looks whether a sibling has asked lately, and waits while one is asking.
@@ -64,7 +68,7 @@ impl Relay {
         freshness: Freshness,
         now: Timestamp,
     ) -> Result<Way, FetchError> {
-        let whole = freshness == Freshness::Unconditional || self.whole_is_due(settings, now);
+        let whole = freshness == Freshness::Unconditional || self.reliance.whole_is_due(settings, now);
         let Some(shared) = self.shared.as_ref().filter(|_| !whole) else {
             return Ok(Way::Ask(Ask { stale: None, turn: None }));
         };
@@ -84,7 +88,7 @@ impl Relay {
     /// Passes on to siblings what the server said. Only for bytes that were parsed already.
     pub(super) async fn finish(&self, kept: Kept, origin: Origin) -> Result<(), FetchError> {
         if origin == Origin::Whole {
-            self.memory().last_whole = Some(kept.fetched_at);
+            self.reliance.remember_whole(Some(kept.fetched_at));
         }
         if let Some(shared) = &self.shared {
             on_disk(shared, move |shared| shared.store(&kept)).await?;
@@ -92,21 +96,35 @@ impl Relay {
         Ok(())
     }
 
-    /// Each left-out entry once, for as long as it stays in the listing.
     pub(super) fn say_skipped(&self, listing: &Listing) {
-        let mut memory = self.memory();
-        for Skipped { tag, reason } in listing.skipped.iter().filter(|skipped| !memory.said.contains(skipped)) {
-            tracing::info!(event = "listing_release_skipped", tag, "leaving out the release \"{tag}\": {reason}");
-        }
-        memory.said.clone_from(&listing.skipped);
+        say_skipped(&self.reliance, listing);
+    }
+}
+
+/// Says each left-out entry once, for as long as it stays in the listing.
+pub(super) fn say_skipped(reliance: &Reliance, listing: &Listing) {
+    let mut memory = reliance.memory();
+    for Skipped { tag, reason } in listing.skipped.iter().filter(|skipped| !memory.said.contains(skipped)) {
+        tracing::info!(event = "listing_release_skipped", tag, "leaving out the release \"{tag}\": {reason}");
+    }
+    memory.said.clone_from(&listing.skipped);
+}
+
+impl Reliance {
+    pub(super) fn last_whole(&self) -> Option<Timestamp> {
+        self.memory().last_whole
+    }
+
+    pub(super) fn remember_whole(&self, at: Option<Timestamp>) {
+        self.memory().last_whole = at;
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Plain values: a panic elsewhere leaves nothing half-done in them.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn whole_is_due(&self, settings: &HttpSettings, now: Timestamp) -> bool {
+    pub(super) fn whole_is_due(&self, settings: &HttpSettings, now: Timestamp) -> bool {
         let every = settings.unconditional_every;
         let mut memory = self.memory();
         let first = *memory.relying_since.get_or_insert(now);
@@ -133,7 +151,7 @@ async fn kept(
 }
 
 /// Waits until no sibling is fetching, for a bounded time; then goes on without a turn.
-async fn take_turn(shared: &Shared, settings: &HttpSettings) -> Option<Lock> {
+pub(super) async fn take_turn(shared: &Shared, settings: &HttpSettings) -> Option<Lock> {
     let deadline = Instant::now() + settings.sibling_patience;
     loop {
         match shared.try_lock() {

@@ -29,6 +29,8 @@ pub(super) struct Shared {
 pub(super) struct Kept {
     pub(super) fetched_at: Timestamp,
     pub(super) etag: Option<HeaderValue>,
+    /// The file's own name, where one copy serves for several of them in turn.
+    pub(super) name: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -37,6 +39,8 @@ struct Head {
     fetched_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 /// Why a shared copy is of no use.
@@ -56,12 +60,12 @@ impl Kept {
         let head: Head = serde_json::from_slice(&body[..end]).map_err(|_| Unusable::Head)?;
         body.drain(..=end);
         let etag = head.etag.map(|text| entity_tag(text.as_bytes()).ok_or(Unusable::Head)).transpose()?;
-        Ok(Self { fetched_at: head.fetched_at, etag, body })
+        Ok(Self { fetched_at: head.fetched_at, etag, name: head.name, body })
     }
 
     pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         let etag = self.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        let mut bytes = serde_json::to_vec(&Head { fetched_at: self.fetched_at, etag })?;
+        let mut bytes = serde_json::to_vec(&Head { fetched_at: self.fetched_at, etag, name: self.name.clone() })?;
         bytes.push(b'\n');
         bytes.extend_from_slice(&self.body);
         Ok(bytes)

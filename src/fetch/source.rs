@@ -10,7 +10,9 @@ use super::error::FetchError;
 use super::github::GitHubReleases;
 use super::listing::{Asset, Listing};
 use super::static_listing::StaticListing;
-use crate::types::ByteLimit;
+use super::tuf::TufSource;
+use crate::tuf::Standing;
+use crate::types::{ByteLimit, ReleaseTerms, Version};
 
 /// How recent a listing must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum ReleaseSource {
     Listing(StaticListing),
     /// The releases of a repository, as GitHub's API tells them.
     GitHub(GitHubReleases),
+    /// A repository of release metadata.
+    Tuf(TufSource),
     /// What an operator carried here.
     Bundle(Bundle),
 }
@@ -64,6 +68,7 @@ impl fmt::Display for ReleaseSource {
         match self {
             Self::Listing(source) => source.location().fmt(f),
             Self::GitHub(source) => source.fmt(f),
+            Self::Tuf(source) => source.fmt(f),
             Self::Bundle(source) => source.fmt(f),
         }
     }
@@ -75,6 +80,7 @@ impl ReleaseSource {
         match self {
             Self::Listing(source) => source.releases(freshness, now).await,
             Self::GitHub(source) => source.releases(freshness, now).await,
+            Self::Tuf(source) => source.releases(freshness, now).await,
             Self::Bundle(source) => source.releases().await,
         }
     }
@@ -85,7 +91,28 @@ impl ReleaseSource {
         match self {
             Self::Listing(source) => source.last_whole(),
             Self::GitHub(source) => source.last_whole(),
+            Self::Tuf(source) => source.last_whole(),
             Self::Bundle(_) => None,
+        }
+    }
+
+    /// How long the metadata is valid that this node trusts; `None` for sources without metadata, and before
+    /// anything is trusted.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Tuf(source) => source.standing(),
+            Self::Listing(_) | Self::GitHub(_) | Self::Bundle(_) => None,
+        }
+    }
+
+    /// What is known to be demanded of those who go to a release, without asking anybody: see
+    /// [`TufSource::known_terms`].
+    #[must_use]
+    pub fn known_terms(&self, version: &Version) -> Option<ReleaseTerms> {
+        match self {
+            Self::Tuf(source) => source.known_terms(version),
+            Self::Listing(_) | Self::GitHub(_) | Self::Bundle(_) => None,
         }
     }
 
@@ -94,6 +121,7 @@ impl ReleaseSource {
         match self {
             Self::Listing(source) => source.remember_whole(at),
             Self::GitHub(source) => source.remember_whole(at),
+            Self::Tuf(source) => source.remember_whole(at),
             Self::Bundle(_) => {}
         }
     }
@@ -103,6 +131,7 @@ impl ReleaseSource {
     pub fn places(&self, asset: &Asset) -> Vec<Place> {
         match self {
             Self::Listing(source) => source.places(asset),
+            Self::Tuf(source) => source.places(asset),
             Self::GitHub(_) | Self::Bundle(_) => vec![Place::only(self.to_string())],
         }
     }
@@ -120,6 +149,7 @@ impl ReleaseSource {
         match self {
             Self::Listing(source) => source.fetch_asset_at(place, asset, into, cap, progress).await,
             Self::GitHub(source) => source.fetch_asset(asset, into, cap, progress).await,
+            Self::Tuf(source) => source.fetch_asset(place, asset, into, cap, progress).await,
             Self::Bundle(source) => source.fetch_asset(asset, into, cap, progress).await,
         }
     }

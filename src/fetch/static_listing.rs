@@ -154,10 +154,10 @@ impl StaticListing {
             (Answer::NotModified, _, Some(stale)) => (Kept { fetched_at: now, ..stale }, Origin::Confirmed),
             (Answer::Whole { head, .. }, Body::Memory(body), _) if place == 0 => {
                 let etag = head.get(ETAG).and_then(|etag| entity_tag(etag.as_bytes()));
-                (Kept { fetched_at: now, etag, body }, Origin::Whole)
+                (Kept { fetched_at: now, etag, name: None, body }, Origin::Whole)
             }
             (Answer::Whole { .. }, Body::Memory(body), _) => {
-                (Kept { fetched_at: now, etag: None, body }, Origin::Mirror)
+                (Kept { fetched_at: now, etag: None, name: None, body }, Origin::Mirror)
             }
             // Nothing was asked that this could answer.
             _ => return Err(FetchError::Status { url: shown(url), status: 304, retry_after: None }),

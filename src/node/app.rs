@@ -25,6 +25,9 @@ pub struct App {
     pub version: &'static str,
     /// The public release keys that this build trusts, as PEM: two or more.
     pub keys: &'static [&'static str],
+    /// The root of trust for release metadata, if this build has one: the file `root.json` of a repository
+    /// after The Update Framework, as it was published. Without it a node follows no such repository.
+    pub root: Option<&'static [u8]>,
     /// What the node does for a living.
     pub job: Job,
     /// Whether the job of one version may run beside that of another. Where two versions differ, they
@@ -68,7 +71,7 @@ impl App {
     /// A node whose job is stopped before the next version's is started: right for any job.
     #[must_use]
     pub const fn new(product: &'static str, version: &'static str, keys: &'static [&'static str], job: Job) -> Self {
-        Self { product, version, keys, job, overlap: Overlap::StopFirst }
+        Self { product, version, keys, root: None, job, overlap: Overlap::StopFirst }
     }
 
     /// The product.

@@ -53,6 +53,14 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     page.sample("exuvia_upgrade_source_usable", &[], u8::from(matches!(engine.source, Ok(Some(_)))));
     page.family("exuvia_ledger_usable", "gauge", "1 if the node's history is open; without it there are no upgrades.");
     page.sample("exuvia_ledger_usable", &[], u8::from(engine.ledger.stands_in_for().is_none()));
+    if let Some(standing) = engine.source.as_ref().ok().and_then(|source| source.as_ref()?.standing()) {
+        let help = "From when on the release metadata does not count any more that this node trusts, by role.";
+        page.family("exuvia_upgrade_metadata_expires_timestamp_seconds", "gauge", help);
+        for role in standing.roles {
+            let at = role.expires.as_second();
+            page.sample("exuvia_upgrade_metadata_expires_timestamp_seconds", &[("role", &role.role)], at);
+        }
+    }
     if let Some(last) = &state.checks().last {
         page.family("exuvia_upgrade_last_check_timestamp_seconds", "gauge", "When the node last looked for releases.");
         page.sample("exuvia_upgrade_last_check_timestamp_seconds", &[], last.at.as_second());

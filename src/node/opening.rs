@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::app::{App, AppError};
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::fetch::ReleaseSource;
+use crate::fetch::{Local, ReleaseSource};
 use crate::install::{Install, InstallError};
 use crate::launcher::Dialect;
 use crate::ledger::{Ledger, LedgerError};
@@ -100,7 +100,9 @@ pub(super) fn engine_with(
     let cache =
         Cache::open(&settings.cache_dir).inspect_err(|error| tracing::warn!(event = "cache_unusable", %error)).ok();
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
-    let source = ReleaseSource::configured(&settings, shared).map(|source| source.map(Arc::new));
+    let target = Target::of_this_build();
+    let local = Local { product: &product, target: &target, root: app.root, shared };
+    let source = ReleaseSource::configured(&settings, &local).map(|source| source.map(Arc::new));
     if let Ok(Some(source)) = &source
         && let Some(since) = ledger.relies_since(&source.to_string())?
     {
@@ -112,7 +114,7 @@ pub(super) fn engine_with(
     };
     Ok(Engine {
         product,
-        target: Target::of_this_build(),
+        target,
         trust: trust(app, &ledger)?,
         node: settings.node.clone(),
         running,

@@ -32,7 +32,7 @@ impl Worker {
                     answer.send(Event::Failed(Failure::of(&error.into()))).ok();
                     return;
                 }
-                let request = rollout::Request { version, allow_downgrade };
+                let request = rollout::Request { version, allow_downgrade, resumes: false };
                 if dry_run {
                     self.dry_run(request, from, answer);
                 } else {

@@ -3,10 +3,12 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Activity, State};
 use crate::cache::{Cache, Listed};
+use crate::config::Settings;
 use crate::install::{Installed, Policy, RescueState, Trial, Vitals};
 use crate::ledger::DistrustedKey;
 use crate::rollout::Veto;
 use crate::sys::{own_descriptors, resident_memory};
+use crate::tuf::Standing;
 use crate::types::{NodeName, Product, Target, Version};
 use crate::upgrade::Engine;
 
@@ -54,6 +56,10 @@ pub struct Status {
     pub ledger_problem: Option<String>,
     /// What a release must bring to be believed.
     pub trust: String,
+    /// How long the release metadata is valid that this node trusts; `null` where it follows none, or trusts
+    /// none yet.
+    #[serde(default)]
+    pub metadata: Option<Standing>,
     /// The keys that newer versions withdrew: not believed here, whatever version runs.
     #[serde(default)]
     pub distrusted_keys: Vec<DistrustedKey>,
@@ -139,7 +145,8 @@ impl Status {
             source: source.ok().and_then(|source| source.as_ref().map(ToString::to_string)),
             source_problem: source.err().map(ToString::to_string),
             ledger_problem: engine.ledger.stands_in_for().map(ToString::to_string),
-            trust: "archive signature; no freshness metadata".to_owned(),
+            trust: trust(&engine.settings).to_owned(),
+            metadata: source.ok().and_then(|source| source.as_ref()?.standing()),
             distrusted_keys: engine.ledger.distrusted_keys().unwrap_or_default(),
             distrust_not_applied: engine.trust.locked_out,
             can_upgrade: engine.install.why_detached().is_none(),
@@ -148,6 +155,13 @@ impl Status {
             siblings: siblings(engine),
             cache: engine.cache.as_ref().and_then(content),
         }
+    }
+}
+
+fn trust(settings: &Settings) -> &'static str {
+    match settings.source.tuf {
+        Some(_) => "archive signature and release metadata",
+        None => "archive signature; no freshness metadata",
     }
 }
 

@@ -49,10 +49,14 @@ pub enum Gate {
     Channel,
     /// Not pinned to another version.
     Pin,
+    /// Nothing has to run before it.
+    Barrier,
     /// Not vetoed by this node.
     Veto,
     /// Not paused.
     Pause,
+    /// The publisher's plan lets this install go.
+    Wave,
     /// This install's moment in the window has come.
     Delay,
     /// A maintenance window is open.
@@ -68,8 +72,10 @@ impl Gate {
         match self {
             Self::Channel => "channel",
             Self::Pin => "pin",
+            Self::Barrier => "barrier",
             Self::Veto => "veto",
             Self::Pause => "pause",
+            Self::Wave => "wave",
             Self::Delay => "delay",
             Self::Window => "window",
             Self::Archive => "archive",
@@ -82,8 +88,10 @@ impl std::fmt::Display for Gate {
         f.write_str(match self {
             Self::Channel => "a release of the channel newer than what runs",
             Self::Pin => "the pin",
+            Self::Barrier => "a version that has to run before it",
             Self::Veto => "this node's veto",
             Self::Pause => "the pause",
+            Self::Wave => "this install's turn in the publisher's rollout",
             Self::Delay => "this install's moment in the rollout window",
             Self::Window => "the next maintenance window",
             Self::Archive => {
@@ -131,6 +139,28 @@ pub enum Refusal {
         /// The older one.
         to: Version,
     },
+    /// Something has to run before it. No flag skips that.
+    #[error(transparent)]
+    Barrier(Box<Barred>),
+    /// Its publisher halted it, or has not begun it.
+    #[error(
+        "the rollout of {version} {} nobody goes there by itself, and `upgrade --version {version}` does not wait for that",
+        begins.map_or_else(|| "is halted; until its publisher resumes it".to_owned(), |begins| format!("begins {begins:.0}; before that"))
+    )]
+    Halted {
+        /// The version.
+        version: Version,
+        /// When it begins; `None`: it is halted.
+        begins: Option<Timestamp>,
+    },
+    /// No wave of its rollout holds this install.
+    #[error(
+        "{version} is rolled out to some installs only, and this is none of them yet; `upgrade --version {version}` does not wait for that"
+    )]
+    NotInWave {
+        /// The version.
+        version: Version,
+    },
     /// The source does not offer it for this target.
     #[error("the source does not offer {version} for this target{}", meant(nearest.as_ref()))]
     NotOffered {
@@ -139,6 +169,24 @@ pub enum Refusal {
         /// The offered version that is most like it.
         nearest: Option<Version>,
     },
+}
+
+/// What has to run before a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{version} cannot be gone to from {running} directly: {needs} has to run before it{}",
+    if *.offered { format!("; `upgrade --version {needs}` goes there, and so does the node by itself, when nothing else stands before it") }
+    else { ", which the source does not offer; `upgrade` without a version goes as far as it can".to_owned() }
+)]
+pub struct Barred {
+    /// The version that would be gone to otherwise.
+    pub version: Version,
+    /// What runs.
+    pub running: Version,
+    /// What has to run before.
+    pub needs: Version,
+    /// Whether the source offers that.
+    pub offered: bool,
 }
 
 fn ending(until: Option<Timestamp>) -> String {
@@ -158,6 +206,8 @@ impl Refusal {
             Self::Paused { .. } => Some(Gate::Pause),
             Self::Vetoed { .. } => Some(Gate::Veto),
             Self::Downgrade { .. } => Some(Gate::Channel),
+            Self::Barrier(_) => Some(Gate::Barrier),
+            Self::Halted { .. } | Self::NotInWave { .. } => Some(Gate::Wave),
             Self::NotOffered { .. } => None,
         }
     }

@@ -9,16 +9,25 @@ use crate::types::Version;
 /// each version anew.
 #[must_use]
 pub fn delay(position: &[u8], version: &Version, window: Duration) -> Duration {
+    part(fraction(position, version), window)
+}
+
+/// The place of an install for a version, as so many 2^64ths of the whole: less than 2^64.
+pub(super) fn fraction(position: &[u8], version: &Version) -> u128 {
     // The length keeps position and version apart: no two pairs are hashed as the same bytes.
     let hash = Sha256::new()
         .chain_update((position.len() as u64).to_be_bytes())
         .chain_update(position)
         .chain_update(version.to_string())
         .finalize();
-    let fraction = hash[..8].iter().fold(0, |high, byte| high << 8 | u128::from(*byte));
-    // fraction / 2^64 of the window. Windows are below 2^64 ns (584 years), so the product fits.
-    let nanos = (window.as_nanos().min(u128::from(u64::MAX)) * fraction) >> 64;
-    Duration::from_nanos(u64::try_from(nanos).expect("less than a window of at most 2^64 ns"))
+    hash[..8].iter().fold(0, |high, byte| high << 8 | u128::from(*byte))
+}
+
+/// So many 2^64ths of a span, less than all of it.
+pub(super) fn part(fraction: u128, span: Duration) -> Duration {
+    // Spans are below 2^64 ns (584 years), so the product fits.
+    let nanos = (span.as_nanos().min(u128::from(u64::MAX)) * fraction) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).expect("less than a span of at most 2^64 ns"))
 }
 
 #[cfg(test)]

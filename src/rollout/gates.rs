@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::{Gate, Refusal};
 use super::delay::delay;
 use super::question::{Pause, Question, Retry, Veto};
+use super::waves::Turn;
 use crate::types::{Channel, Version, WeeklyWindow};
 
 /// A gate, seen from one version that a node might go to by itself.
@@ -41,6 +42,13 @@ pub enum Inputs {
         /// The only version that is allowed.
         to: Option<Version>,
     },
+    /// [`Gate::Barrier`].
+    Barrier {
+        /// What has to run before it.
+        needs: Option<Version>,
+        /// Whether its publisher demands anything of the kind, met or not.
+        demands: bool,
+    },
     /// [`Gate::Veto`].
     Veto {
         /// The veto that holds.
@@ -51,6 +59,11 @@ pub enum Inputs {
         /// The pause that holds.
         pause: Option<Pause>,
     },
+    /// [`Gate::Wave`].
+    Wave {
+        /// The publisher's plan; `None`: there is none.
+        plan: Option<WavePlan>,
+    },
     /// [`Gate::Delay`].
     Delay {
         /// When this node first saw the version.
@@ -59,6 +72,9 @@ pub enum Inputs {
         window: SignedDuration,
         /// This install's part of it, for this version.
         delay: SignedDuration,
+        /// Whether the publisher's plan takes the place of this.
+        #[serde(default)]
+        planned: bool,
     },
     /// [`Gate::Window`].
     Window {
@@ -72,6 +88,19 @@ pub enum Inputs {
         /// Downloads of it that did not verify.
         retry: Option<Retry>,
     },
+}
+
+/// What a publisher's plan means for this install.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WavePlan {
+    /// When the rollout begins.
+    pub start: Timestamp,
+    /// Whether it is halted.
+    pub halted: bool,
+    /// How many of a thousand installs may go now.
+    pub permille: u16,
+    /// When this install may; `None`: no wave so far holds it, or the rollout is halted.
+    pub turn: Option<Timestamp>,
 }
 
 /// Why a node goes to a version, or does not.
@@ -136,6 +165,17 @@ pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
     let pause = question.pause().cloned();
     let paused = pause.as_ref().map(|pause| pause.until);
 
+    let needs = question.needs(version).cloned();
+    let is_barred = needs.is_some();
+    let demands = question.terms(version).is_some_and(|terms| terms.minimum.is_some() || !terms.barriers.is_empty());
+    let turn = question.turn(version);
+    let plan = plan(question, version, turn);
+    let wave = match turn {
+        None => (true, None),
+        Some(Turn::From(at)) => (at <= question.now, Some(at).filter(|at| question.now < *at)),
+        Some(Turn::Halted | Turn::NotYetIncluded) => (false, None),
+    };
+
     let first_seen = question.first_seen.get(version).copied().unwrap_or(question.now);
     let signed = |span| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
     let due = question.due(version);
@@ -147,13 +187,16 @@ pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
     vec![
         report(channel, (in_channel, None)),
         report(Inputs::Pin { to: question.pin.cloned() }, (question.pin.is_none() || pinned_to_it, None)),
+        report(Inputs::Barrier { needs, demands }, (!is_barred, None)),
         report(Inputs::Veto { veto }, shut_until(vetoed)),
         report(Inputs::Pause { pause }, shut_until(paused)),
+        report(Inputs::Wave { plan }, wave),
         report(
             Inputs::Delay {
                 first_seen,
                 window: signed(question.window),
                 delay: signed(delay(question.position, version, question.window)),
+                planned: turn.is_some(),
             },
             (due.is_none(), due),
         ),
@@ -168,13 +211,31 @@ pub fn gates(question: &Question<'_>, version: &Version) -> Vec<GateReport> {
     ]
 }
 
+fn plan(question: &Question<'_>, version: &Version, turn: Option<Turn>) -> Option<WavePlan> {
+    let policy = question.terms(version)?.rollout.as_ref()?;
+    let age = question.now.duration_since(policy.start()).as_secs();
+    let reached = policy.waves().iter().take_while(|wave| i64::from(wave.after) <= age).last();
+    let everybody = if policy.waves().is_empty() { 1000 } else { 0 };
+    Some(WavePlan {
+        start: policy.start(),
+        halted: policy.is_halted(),
+        permille: if age < 0 { 0 } else { reached.map_or(everybody, |wave| wave.permille) },
+        turn: match turn {
+            Some(Turn::From(at)) => Some(at),
+            _ => None,
+        },
+    })
+}
+
 impl Inputs {
     fn gate(&self) -> Gate {
         match self {
             Self::Channel { .. } => Gate::Channel,
             Self::Pin { .. } => Gate::Pin,
+            Self::Barrier { .. } => Gate::Barrier,
             Self::Veto { .. } => Gate::Veto,
             Self::Pause { .. } => Gate::Pause,
+            Self::Wave { .. } => Gate::Wave,
             Self::Delay { .. } => Gate::Delay,
             Self::Window { .. } => Gate::Window,
             Self::Archive { .. } => Gate::Archive,
@@ -193,14 +254,31 @@ impl fmt::Display for Inputs {
             }
             Self::Pin { to: None } => f.write_str("not pinned"),
             Self::Pin { to: Some(to) } => write!(f, "pinned to {to}; `unpin` lifts that"),
+            Self::Barrier { needs: Some(needs), .. } => write!(f, "{needs} has to run before it; no flag skips that"),
+            Self::Barrier { demands: true, .. } => f.write_str("everything that has to run before it has"),
+            Self::Barrier { .. } => f.write_str("nothing has to run before it"),
             Self::Veto { veto: None } => f.write_str("not vetoed by this node"),
             Self::Veto { veto: Some(veto) } => {
                 write!(f, "vetoed ({}); `unveto {}` lifts that", veto.reason, veto.version)
             }
             Self::Pause { pause: None } => f.write_str("not paused"),
             Self::Pause { pause: Some(_) } => f.write_str("paused; `resume` ends that"),
+            Self::Wave { plan: None } => f.write_str("its publisher gave no plan for its rollout"),
+            Self::Wave { plan: Some(plan) } => {
+                write!(f, "its rollout starts {:.0}", plan.start)?;
+                match plan {
+                    WavePlan { halted: true, .. } => f.write_str(", and is halted; `upgrade --version` overrides that"),
+                    WavePlan { turn: None, permille, .. } => {
+                        write!(f, ", and lets {permille} of 1,000 installs go; this is none of them yet")
+                    }
+                    WavePlan { turn: Some(turn), permille, .. } => {
+                        write!(f, ", and lets {permille} of 1,000 installs go now; this one from {turn:.0}")
+                    }
+                }
+            }
+            Self::Delay { planned: true, .. } => f.write_str("its publisher's plan takes the place of this"),
             Self::Delay { window, .. } if window.is_zero() => f.write_str("releases are not spread over time"),
-            Self::Delay { first_seen, window, delay } => {
+            Self::Delay { first_seen, window, delay, .. } => {
                 // To the second: the rest of a fraction tells nobody anything.
                 let (delay, window) =
                     (SignedDuration::from_secs(delay.as_secs()), SignedDuration::from_secs(window.as_secs()));

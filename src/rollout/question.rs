@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::windows::Maintenance;
-use crate::types::{Channel, Version};
+use crate::types::{Channel, ReleaseTerms, Version};
 
 /// A release that the source offers for this node's product and target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Available {
     pub version: Version,
     /// Whether the listing calls it a pre-release; a version such as `2.0.0-rc.1` is one by its name.
     pub prerelease: bool,
+    /// What its publisher demands.
+    pub terms: ReleaseTerms,
 }
 
 impl Available {
@@ -60,6 +62,9 @@ pub struct Request {
     pub version: Option<Version>,
     /// Whether it may be an older one.
     pub allow_downgrade: bool,
+    /// Whether this is no operator's wish, but a trial that goes on after it was cut short: it does not get
+    /// past a halt.
+    pub resumes: bool,
 }
 
 /// Everything that a decision depends on.

@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 
 use super::json::{Json, JsonError, Object};
+use crate::types::{ChannelError, NameError, RolloutPolicyError, TargetError, VersionError};
 
 /// Why a file is not metadata: what is wrong, and where in it.
 #[derive(Debug)]
@@ -57,6 +59,24 @@ pub enum Problem {
     /// A number of bits outside 1 to 32.
     #[error("it must be between 1 and 32")]
     BitLength,
+    /// Not the name of a product.
+    #[error("it {0}")]
+    Product(#[from] NameError),
+    /// Not a version of a release.
+    #[error("it {0}")]
+    Version(#[from] VersionError),
+    /// Not a target triple.
+    #[error("it {0}")]
+    TargetTriple(#[from] TargetError),
+    /// Not a channel.
+    #[error("it {0}")]
+    Channel(#[from] ChannelError),
+    /// A rollout that nobody can follow.
+    #[error("it {0}")]
+    Rollout(#[from] RolloutPolicyError),
+    /// Not an https address.
+    #[error("it is not an https address")]
+    Address,
 }
 
 /// What a value must be.
@@ -71,6 +91,8 @@ pub enum Kind {
     Length,
     /// At least 1, at most 2^64 - 1.
     Positive,
+    /// At least 0, at most 2^32 - 1.
+    Small,
 }
 
 impl fmt::Display for Kind {
@@ -82,6 +104,7 @@ impl fmt::Display for Kind {
             Self::Boolean => "true or false",
             Self::Length => "an integer from 0 to 2^64 - 1",
             Self::Positive => "an integer from 1 to 2^64 - 1",
+            Self::Small => "an integer from 0 to 2^32 - 1",
         })
     }
 }
@@ -209,6 +232,22 @@ pub(super) fn length(value: Json) -> Read<u64> {
         _ => None,
     }
     .ok_or_else(|| FormatError::new(Problem::Expected(Kind::Length)))
+}
+
+pub(super) fn small(value: Json) -> Read<u32> {
+    length(value)
+        .ok()
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(|| FormatError::new(Problem::Expected(Kind::Small)))
+}
+
+/// A text that one of the types of [`crate::types`] reads.
+pub(super) fn text<T>(value: Json) -> Read<T>
+where
+    T: FromStr,
+    Problem: From<T::Err>,
+{
+    string(value)?.parse().map_err(|error: T::Err| FormatError::new(error))
 }
 
 pub(super) fn positive(value: Json) -> Read<NonZeroU64> {

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod json;
 pub mod metadata;
+mod release;
 mod rules;
 mod search;
 mod text;
@@ -23,11 +24,12 @@ pub use digests::{Digests, Mismatch, Verifier};
 pub use error::MetadataError;
 pub use fields::{FormatError, Kind, Problem};
 pub use json::{Integer, Json, JsonError, Object};
+pub use release::{ReleaseDescription, ReleaseError, StateEpochs};
 pub use rules::{Limits, Rules};
 pub use search::{Search, Step};
 pub use text::canonical;
 pub use trusted::{Novelty, TrustedSet, WithFinalRoot, WithRoot, WithSnapshot, WithTargets, WithTimestamp};
 pub use updater::{
-    Answer, Refreshed, RemoteFile, Repository, SetAside, SetAsideReason, Store, UpdateError, Updater, file_name,
-    percent_encoded,
+    Answer, Refreshed, RemoteFile, Repository, RoleStanding, SetAside, SetAsideReason, Standing, Store, UpdateError,
+    Updater, file_name, percent_encoded,
 };

@@ -123,7 +123,7 @@ fn write_ascii(string: &str, text: &mut String) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;

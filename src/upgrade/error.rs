@@ -198,6 +198,7 @@ impl UpgradeError {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::SignatureFile { .. } => true,
+            Self::Fetch(error) => error.is_verification(),
             Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source, .. } => {
                 matches!(source, ArchiveError::NotSigned { .. } | ArchiveError::Content { .. })
@@ -245,7 +246,7 @@ impl UpgradeError {
                     | InstallError::Busy(_)
             ),
             Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) | Self::NoSpace { .. } => true,
-            Self::Fetch(error) => error.kind() == "write",
+            Self::Fetch(error) => matches!(error.kind(), "write" | "trust"),
             _ => false,
         }
     }

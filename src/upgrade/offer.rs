@@ -12,7 +12,7 @@ use super::verdicts::attempt_of;
 use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
 use crate::install::Trial;
 use crate::rollout::Available;
-use crate::types::{Sha256Digest, Version};
+use crate::types::{ReleaseTerms, Sha256Digest, Version};
 
 /// The event of an attempt that names the bundle it came from.
 pub(super) const BUNDLE_EVENT: &str = "bundle";
@@ -41,10 +41,18 @@ impl Offer {
             Some(path) => open(path.to_owned()).await?,
             None => engine.source.clone().map_err(UpgradeError::Source)?.ok_or(UpgradeError::NoSource)?,
         };
-        let listing = source.releases(freshness, now).await?;
+        let mut listing = source.releases(freshness, now).await?;
         if bundle.is_none() {
             note_reliance(engine, &source, now)?;
             engine.last_offer.keep(&listing);
+        } else {
+            // A bundle does not say what has to run before its release; verified metadata may have.
+            let known = |version: &Version| engine.source.as_ref().ok()?.as_ref()?.known_terms(version);
+            for release in &mut listing.releases {
+                // Who carries it here does not wait for its rollout.
+                let known = known(&release.version).unwrap_or_default();
+                release.terms = ReleaseTerms { rollout: None, ..known };
+            }
         }
         Ok(Self { source: Some(source), listing, resumed: None })
     }
@@ -87,12 +95,20 @@ impl Offer {
             .releases
             .iter()
             .filter(|release| release.choose(&engine.product, &engine.target).is_ok())
-            .map(|release| Available { version: release.version.clone(), prerelease: release.prerelease })
+            .map(|release| Available {
+                version: release.version.clone(),
+                prerelease: release.prerelease,
+                terms: release.terms.clone(),
+            })
             .collect();
         if let Some(version) = &self.resumed
             && !available.iter().any(|available| available.version == *version)
         {
-            available.push(Available { version: version.clone(), prerelease: version.is_prerelease() });
+            available.push(Available {
+                version: version.clone(),
+                prerelease: version.is_prerelease(),
+                terms: ReleaseTerms::default(),
+            });
         }
         available
     }

@@ -193,7 +193,8 @@ impl Engine {
             }
             Work::Resume(trial) => {
                 let version = Some(trial.candidate.version.clone());
-                (Some(Request { version, allow_downgrade: trial.purpose == Purpose::Downgrade }), Some(trial))
+                let allow_downgrade = trial.purpose == Purpose::Downgrade;
+                (Some(Request { version, allow_downgrade, resumes: true }), Some(trial))
             }
         };
         let offer = match trial.as_ref() {

@@ -177,7 +177,7 @@ async fn b8_a_listing_that_cannot_be_had_never_ends_in_a_veto_or_a_rollback() {
     for (what, answer) in bad_days() {
         let server = Server::start(move |_, stream| answer(stream));
         let node = Node::new(&[("source.listing", &server.url("/releases.json"))]);
-        for work in [Work::Poll, Work::Upgrade(Request { version: None, allow_downgrade: false })] {
+        for work in [Work::Poll, Work::Upgrade(Request::default())] {
             let outcome = node.run(work).await;
             let Err(error @ UpgradeError::Fetch(_)) = &outcome else { panic!("{what}: {outcome:?}") };
             assert!(!error.blames_release() && !error.is_verification(), "{what}: {error}");
@@ -281,8 +281,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
     let away = ("source.listing", "http://127.0.0.1:1/releases.json");
     for source in [&[][..], &[away]] {
         let node = Node::new(source);
-        let work =
-            Work::UpgradeFrom { request: Request { version: None, allow_downgrade: false }, bundle: bundle.clone() };
+        let work = Work::UpgradeFrom { request: Request::default(), bundle: bundle.clone() };
         let done = node.run(work).await;
         let Ok(Done::OnTrial { candidate, .. }) = done else { panic!("{done:?}") };
         assert_eq!(candidate.version.to_string(), version);
@@ -321,7 +320,7 @@ async fn b1_a_bundle_that_was_tampered_with_is_refused_like_any_download() {
     fs::write(&archive, bytes).unwrap();
     for bundle in [bundle(root.path()), root.path().join("tree")] {
         let node = Node::new(&[]);
-        let request = Request { version: Some("9.0.0".parse().unwrap()), allow_downgrade: false };
+        let request = Request { version: Some("9.0.0".parse().unwrap()), ..Request::default() };
         let error = node.run(Work::UpgradeFrom { request, bundle }).await.unwrap_err();
         assert!(error.is_verification() && !error.blames_release(), "{error}");
         node.is_as_before();

@@ -8,6 +8,9 @@
 mod github;
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../tuf/sim.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the client's own tests use the rest")]
+mod sim;
 
 mod a12_listing;
 mod a12_token;
@@ -21,6 +24,7 @@ mod b2_proxy;
 mod b2_resume;
 mod b2_tls;
 mod b3_bombs;
+mod b5_metadata;
 mod b6_assets;
 mod b8_sources;
 mod b8_upgrades;

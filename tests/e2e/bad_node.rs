@@ -82,9 +82,10 @@ fn main() -> ExitCode {
         (_, "lingers") => hang(),
         _ => {}
     }
+    let root: Option<&'static [u8]> = (fault == "trusts").then(|| &*std::fs::read(&argument).expect("the root").leak());
     let keys = if fault == "pins" { pinned(&argument) } else { KEYS };
     FAULT.set((fault, argument)).expect("set once");
-    let code = exuvia::cli::main(&App { overlap, ..App::new("exuvia", version.leak(), keys, job) });
+    let code = exuvia::cli::main(&App { overlap, root, ..App::new("exuvia", version.leak(), keys, job) });
     // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
     if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
         hang();

@@ -11,6 +11,9 @@ mod namespace;
 mod port;
 #[path = "../support/program.rs"]
 mod program;
+#[path = "../tuf/sim.rs"]
+#[allow(dead_code, reason = "the client's own tests use the rest")]
+mod sim;
 
 mod support;
 
@@ -20,6 +23,7 @@ mod clocks;
 mod container;
 mod embedded;
 mod environment;
+mod fresh;
 mod handoff;
 mod health;
 mod keys;
@@ -37,6 +41,7 @@ mod refusals;
 mod reload;
 mod repeated;
 mod replaced;
+mod repository;
 mod rescue;
 mod siblings;
 mod sources;

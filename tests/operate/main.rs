@@ -8,9 +8,13 @@ mod doctor;
 #[path = "../support/http_server.rs"]
 mod http_server;
 mod messages;
+mod metadata;
 mod page;
 mod place;
 #[path = "../support/port.rs"]
 mod port;
+#[path = "../tuf/sim.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the client's own tests use the rest")]
+mod sim;
 mod transcripts;
 mod why;

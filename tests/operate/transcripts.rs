@@ -7,6 +7,7 @@
 //! - `@ veto 1.4.0 REASON`, `@ write FILE TEXT`, `@ folder NAME`, `@ remove NAME`, `@ mode 644 FILE`;
 //! - `@ serve WHAT` has a web server answer in the place of the folder of releases: `files`, `nothing` (nobody
 //!   listens), a status such as `404`, `503 later`, `limit`, `cut`, `page`, `noise`, `redirect ADDRESS`;
+//! - `@ metadata NAME` publishes release metadata among the releases: see `metadata.rs` beside this file;
 //! - `@ start` and `@ stop` run the node; `@ sh COMMAND` runs a command of the shell in the place.
 //!
 //! What a running node tells of its progress depends on when it is looked at, and is left out.
@@ -22,6 +23,7 @@ use std::path::Path;
 use exuvia::types::Target;
 
 use crate::http_server::{Server, raw, redirect, reply, serve_file};
+use crate::metadata;
 use crate::place::{Place, Running};
 
 const PROGRESS: [&str; 8] =
@@ -128,6 +130,7 @@ impl Stage {
                 let mode = fs::Permissions::from_mode(u32::from_str_radix(mode, 8).unwrap());
                 fs::set_permissions(place.path(file), mode).unwrap();
             }
+            "metadata" => metadata::publish(&place.path("releases"), rest),
             "serve" => self.serve(rest),
             "start" => self.running = Some(place.start_and_look()),
             "stop" => self.running = None,
@@ -157,6 +160,7 @@ impl Stage {
             }
         });
         self.place.edit("source.listing", &server.url("/releases.json"));
+        self.place.edit("source.tuf", &server.url("/metadata/"));
         self.place.edit("source.github_api", &server.url("/api/v3"));
         // A port that was open a moment ago: whoever asks there now is turned away.
         self.server = (!stands_still).then_some(server);

@@ -1,7 +1,6 @@
 //! A repository that tests edit: `sim.snapshot.head.version` and so on are plain values, and every file
 //! is signed when it is asked for.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -59,10 +58,9 @@ pub type Error = UpdateError<Broken>;
 /// Payload, signers, and whether indented.
 type SignedAs = (Vec<u8>, Vec<u8>, bool);
 
-thread_local! {
-    static SIGNED: RefCell<BTreeMap<SignedAs, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
-}
+static SIGNED: Mutex<BTreeMap<SignedAs, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
+#[derive(Clone)]
 pub struct Sim {
     pub root: Root,
     pub timestamp: Timestamp,
@@ -163,15 +161,14 @@ impl Sim {
         let mut metadata = Metadata::new(signed.clone());
         let signers = self.signers.get(name).cloned().unwrap_or_default();
         let key = (metadata.signed_bytes(), signers.clone(), self.indented);
-        if let Some(known) = SIGNED.with_borrow(|known| known.get(&key).cloned()) {
+        if let Some(known) = SIGNED.lock().unwrap().get(&key).cloned() {
             return known;
         }
         for number in signers {
             metadata.add_signature(&signer(number)).unwrap();
         }
         let bytes = if self.indented { metadata.to_indented_bytes() } else { metadata.to_bytes() }.unwrap();
-        SIGNED.with_borrow_mut(|known| known.insert(key, bytes.clone()));
-        bytes
+        SIGNED.lock().unwrap().entry(key).or_insert(bytes).clone()
     }
 
     pub fn add_artifact(&mut self, role: &str, path: &str, content: &[u8]) {

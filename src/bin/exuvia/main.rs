@@ -13,8 +13,11 @@ const VERSION: &str = match option_env!("EXUVIA_VERSION") {
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
 
+/// The root of trust for release metadata, where the folder of keys holds one.
+const ROOT: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/pinned_root.rs"));
+
 /// Ledger, cache and sockets can be shared by two workers.
-const APP: App = App { overlap: Overlap::UntilReady, ..App::new("exuvia", VERSION, KEYS, idle) };
+const APP: App = App { overlap: Overlap::UntilReady, root: ROOT, ..App::new("exuvia", VERSION, KEYS, idle) };
 
 fn main() -> ExitCode {
     exuvia::cli::main(&APP)
@@ -22,10 +25,20 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use exuvia::tuf::{Rules, TrustedSet};
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
     fn this_build_pins_at_least_two_different_keys() {
         assert!(APP.keyring().expect("every pinned key can be read").keys().count() >= 2);
+    }
+
+    #[test]
+    fn the_root_of_this_build_is_signed_by_itself_with_ml_dsa_keys_alone() {
+        let Some(root) = APP.root else { return };
+        let set = TrustedSet::bootstrap(root, Rules::own(), Timestamp::now()).expect("the pinned root verifies");
+        assert!(set.root().keys().values().all(|key| key.scheme() == "ml-dsa-65/1"));
     }
 }

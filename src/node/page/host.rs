@@ -3,16 +3,25 @@ use maud::{Markup, html};
 use super::super::status::{CacheContent, LastCheck, Status};
 use super::View;
 use super::words::{bytes, moment};
+use crate::tuf::Standing;
 
 /// Where releases come from, and what was decided about them.
 pub(super) fn source(view: &View) -> Markup {
-    let Status { source, trust, last_check, next_check, policy, vetoes, .. } = &view.status;
+    let Status { source, trust, metadata, last_check, next_check, policy, vetoes, .. } = &view.status;
     html! {
         section aria-labelledby="source" {
             h2 #source { "Source and policy" }
             dl {
                 dt { "Source" } dd { (source.as_deref().unwrap_or("none")) }
                 dt { "Trust" } dd { (trust) }
+                @if let Some(role) = metadata.as_ref().and_then(Standing::first_to_expire) {
+                    dt { "Metadata" }
+                    dd {
+                        (role.role) " " (role.version)
+                        @if role.expires <= view.now { " expired " } @else { " expires " }
+                        (moment(role.expires, view.now))
+                    }
+                }
                 dt { "Last look" }
                 dd {
                     @match last_check {

@@ -64,6 +64,16 @@ fn gather(View { status, attempts, now, .. }: &View) -> Vec<Notice> {
             note("warn", format!("Pinned to {pin};"), "`unpin` lets the node follow releases again.".to_owned());
         }
     }
+    if let Some(role) = status.metadata.as_ref().and_then(|standing| standing.expired(*now)) {
+        let more = format!(
+            "the release metadata ({} {}) expired {}, {:.0}. The node serves on, and goes to no release until newer metadata comes.",
+            role.role,
+            role.version,
+            relative(role.expires, *now),
+            role.expires
+        );
+        note("bad", "Upgrades are frozen:".to_owned(), more);
+    }
     if let Some(check) = status.last_check.as_ref().filter(|check| check.failed() && status.source_problem.is_none()) {
         let more = if check.detail.is_empty() { check.result.clone() } else { check.detail.clone() };
         note("warn", "The last look for releases failed:".to_owned(), more);

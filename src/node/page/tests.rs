@@ -3,6 +3,7 @@ use super::*;
 use crate::install::{Installed, Policy, Progress, Purpose, Trial};
 use crate::ledger::{AttemptKind, Outcome};
 use crate::rollout::{Gate, GateReport, Inputs, Pause, Veto, Why};
+use crate::tuf::{RoleStanding, Standing};
 use crate::types::{Channel, Version};
 use crate::upgrade::{HostGate, Step};
 
@@ -58,6 +59,7 @@ fn why(version: &str, shut: Option<Gate>) -> Explained {
         first_seen: at(-60),
         window: jiff::SignedDuration::from_hours(24),
         delay: jiff::SignedDuration::from_secs(9_000),
+        planned: false,
     };
     let gates = vec![
         report(channel, Gate::Channel, None),
@@ -99,6 +101,7 @@ fn idle() -> View {
         source_problem: None,
         ledger_problem: None,
         trust: "archive signature; no freshness metadata".to_owned(),
+        metadata: None,
         can_upgrade: true,
         last_check: Some(LastCheck {
             at: at(-12),
@@ -172,6 +175,8 @@ fn hostile() -> View {
     status.source = Some(EVIL.to_owned());
     status.source_problem = Some(EVIL.to_owned());
     status.trust = EVIL.to_owned();
+    let role = RoleStanding { role: EVIL.to_owned(), version: 1, expires: at(-1) };
+    status.metadata = Some(Standing { roles: vec![role] });
     status.node_id = EVIL.to_owned();
     status.last_check = Some(LastCheck { at: at(-1), result: EVIL.to_owned(), detail: EVIL.to_owned() });
     status.vetoes = vec![Veto { version: v("1.5.0"), until: None, reason: EVIL.to_owned() }];

@@ -141,6 +141,12 @@ impl Expires {
         Self(civil.with().subsec_nanosecond(0).build().expect("zero is a fraction of every second"))
     }
 
+    /// The moment; the nearest that can be told where it lies beyond the last hours of the year 9999.
+    #[must_use]
+    pub fn moment(self) -> Timestamp {
+        TimeZone::UTC.to_timestamp(self.0).unwrap_or(Timestamp::MAX)
+    }
+
     /// Whether `now` is this moment or a later one.
     #[must_use]
     pub fn is_past(self, now: Timestamp) -> bool {

@@ -11,6 +11,7 @@ mod body;
 mod error;
 mod name;
 mod repository;
+mod standing;
 mod store;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ use body::Body;
 pub use error::UpdateError;
 pub use name::{file_name, percent_encoded};
 pub use repository::{Answer, RemoteFile, Repository};
+pub use standing::{RoleStanding, Standing};
 pub use store::{SetAside, SetAsideReason, Store};
 
 /// A client of one repository, with what it remembers on this host.
@@ -82,6 +84,12 @@ impl<R: Repository> Updater<R> {
     /// The connection to the repository.
     pub fn repository(&self) -> &R {
         &self.repository
+    }
+
+    /// The connection to the repository; the store is closed.
+    #[must_use]
+    pub fn into_repository(self) -> R {
+        self.repository
     }
 
     // Section 5.3. The chain begins at the root that came with the program each time: a root that lies

@@ -124,7 +124,7 @@ fn asset_name(product: &str) -> String {
 }
 
 /// The archive of a real build, packed once for all tests.
-fn packed(signed_as: &SignedAs, binary: &Path) -> PathBuf {
+pub fn packed(signed_as: &SignedAs, binary: &Path) -> PathBuf {
     static PACKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = PACKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let archive = |out: &Path| out.join(signed_as.version).join(asset_name(signed_as.product));
@@ -146,7 +146,7 @@ fn packed(signed_as: &SignedAs, binary: &Path) -> PathBuf {
     archive(&done)
 }
 
-fn pack_into(out: &Path, signed_as: &SignedAs, binary: &Path) -> PathBuf {
+pub fn pack_into(out: &Path, signed_as: &SignedAs, binary: &Path) -> PathBuf {
     let plan = Pack {
         id: ReleaseId {
             product: signed_as.product.parse().unwrap(),
