@@ -25,6 +25,8 @@ pub mod rollout;
 
 pub mod ledger;
 
+pub mod state;
+
 pub mod install;
 
 pub mod doctor;

@@ -88,9 +88,12 @@ impl ToolError for CliError {
                 WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
-                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) | WorkerError::Protocol { .. } => {
-                    Exit::Unexpected
-                }
+                WorkerError::State(error) if error.is_storage() => Exit::Storage,
+                WorkerError::App(_)
+                | WorkerError::Io(_)
+                | WorkerError::Job(_)
+                | WorkerError::Protocol { .. }
+                | WorkerError::State(_) => Exit::Unexpected,
             },
             Self::Install(error) => of_install(error),
             Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,

@@ -56,6 +56,7 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         protocol: Dialect::OURS.newest,
         oldest_protocol: Some(Dialect::OURS.oldest),
         overlap: app.overlap,
+        state: app.state.map(|schema| schema.epochs()),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::install::{Installed, Purpose, Verdict};
-use crate::types::{Health, NodeName, Overlap, Version};
+use crate::install::{Installed, Purpose, StateChange, Verdict};
+use crate::types::{Health, Migration, NodeName, Overlap, StateEpochs, Version};
 
 /// The versions of this protocol, and of the message that a launcher leaves for the next one, that a program
 /// understands. New messages and new fields alone make no new version: who does not know them passes them over.
@@ -65,6 +65,13 @@ pub enum ToLauncher {
     GiveUp(GiveUp),
     /// How its job does.
     Vitals(Reported),
+    /// It cannot open the job's state as that is: it has to be migrated first, or a newer version has done so.
+    State {
+        /// The epoch that is there.
+        found: u32,
+        /// What the worker understands.
+        epochs: StateEpochs,
+    },
 }
 
 /// What a worker tells about its job: again with each sign of life, and at once when its health changes.
@@ -107,6 +114,9 @@ pub struct TryRequest {
     /// What the candidate says of itself. One that says nothing is not run beside another.
     #[serde(default)]
     pub overlap: Overlap,
+    /// What it does to the job's state; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateChange>,
 }
 
 /// From a launcher to one of its workers.
@@ -158,6 +168,10 @@ pub struct Hello {
     /// them: what lies there by now may be half written, or refused.
     #[serde(default)]
     pub files: bool,
+    /// The migration of the job's state that this worker may do: what it takes back is on disk. None other may be
+    /// done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrate: Option<Migration>,
 }
 
 /// How often the configuration was read again since the launcher's start.
@@ -274,6 +288,7 @@ impl ToLauncher {
             Self::Try(request) => format!("X_TRY={}", json(request)),
             Self::GiveUp(trial) => format!("X_GIVE_UP={}", json(trial)),
             Self::Vitals(reported) => format!("X_VITALS={}", json(reported)),
+            Self::State { found, epochs } => format!("X_STATE={}", json(&(found, epochs))),
         }
         .into_bytes()
     }
@@ -291,6 +306,7 @@ impl ToLauncher {
                 "X_TRY" => serde_json::from_str(value).ok().map(Self::Try),
                 "X_GIVE_UP" => serde_json::from_str(value).ok().map(Self::GiveUp),
                 "X_VITALS" => serde_json::from_str(value).ok().map(Self::Vitals),
+                "X_STATE" => serde_json::from_str(value).ok().map(|(found, epochs)| Self::State { found, epochs }),
                 _ => None,
             })
             .collect()
@@ -349,6 +365,7 @@ mod tests {
             purpose: Purpose::Upgrade,
             asked_for: false,
             overlap: Overlap::UntilReady,
+            state: Some(StateChange::migrates(1, 2)),
         };
         for message in [
             ToLauncher::Ready,
@@ -358,6 +375,7 @@ mod tests {
             ToLauncher::Overlap(Overlap::UntilReady),
             ToLauncher::Try(request),
             ToLauncher::Vitals(Reported { health: Some(Health::Unhealthy), requests: 7, ..Reported::default() }),
+            ToLauncher::State { found: 1, epochs: StateEpochs { reads_from: 1, writes: 2 } },
         ] {
             assert_eq!(ToLauncher::decode(&message.encode()), vec![message]);
         }

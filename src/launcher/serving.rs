@@ -46,7 +46,7 @@ impl Supervisor {
                     worker.said = reported;
                 }
             }
-            ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
+            ToLauncher::Watchdog | ToLauncher::State { .. } | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
         }
     }
 
@@ -147,6 +147,7 @@ impl Supervisor {
             listeners: self.sockets.listeners(),
             reloads: self.reloads,
             files: files.is_some(),
+            migrate: None,
         };
         let mut fds: Vec<_> = self.sockets.fds().collect();
         fds.extend(files.as_ref().map(AsFd::as_fd));

@@ -134,11 +134,14 @@ impl Supervisor {
 
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
-        let TryRequest { id, candidate, purpose, asked_for, .. } = request;
+        let TryRequest { id, candidate, purpose, asked_for, state, .. } = request;
         if self.is_at_work() {
             return Err(TryReply::Busy { id });
         }
         let refused = |reason: String| TryReply::Refused { id: id.clone(), reason };
+        if let Some(change) = &state {
+            return Err(refused(format!("{change}, and this version cannot save it")));
+        }
         if let Some(reason) = self.install.why_detached() {
             return Err(refused(reason.to_owned()));
         }
@@ -175,6 +178,7 @@ impl Supervisor {
             lease: Some(epoch),
             since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
             before: self.vitals_before_trial(),
+            state,
         });
         if !self.save() {
             self.record.trial = before;

@@ -6,6 +6,7 @@
 
 mod channel;
 mod digest;
+mod epochs;
 mod format;
 mod health;
 mod limit;
@@ -18,6 +19,7 @@ mod weekly;
 
 pub use channel::{Channel, ChannelError};
 pub use digest::{DigestError, KeyId, Sha256Digest};
+pub use epochs::{Meets, Migration, StateEpochs};
 pub use format::ArchiveFormat;
 pub use health::Health;
 pub use limit::{ByteLimit, LimitError};

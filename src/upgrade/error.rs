@@ -4,8 +4,9 @@ use crate::fetch::{AssetError, FetchError, SourceError};
 use crate::install::InstallError;
 use crate::ledger::LedgerError;
 use crate::rollout::Refusal;
+use crate::state::StateError;
 use crate::sys::SysError;
-use crate::types::{ReleaseId, Version};
+use crate::types::{ReleaseId, StateEpochs, Version};
 
 use super::probe::ProbeError;
 
@@ -81,6 +82,43 @@ pub enum UpgradeError {
         /// What was asked for.
         version: Version,
     },
+    /// It cannot open the job's state: that is too old for it.
+    #[error(
+        "cannot install {id}: the job's state here is of epoch {found}, and that release {epochs}. Go by a release in \
+         between that reads epoch {found} and writes {} or more. It was not tried, and what runs is untouched",
+        epochs.reads_from
+    )]
+    StateTooOld {
+        /// The release.
+        id: Box<ReleaseId>,
+        /// The epoch that is there.
+        found: u32,
+        /// What the release understands.
+        epochs: StateEpochs,
+    },
+    /// It cannot open the job's state: a newer version has migrated that, and what was before is gone.
+    #[error(
+        "cannot go to {version}: the job's state here is of epoch {found}, and {version} {epochs}; {}. What runs is untouched",
+        if *asked {
+            "no snapshot is paired with it that it could open. `snapshot ls` shows what there is, and `snapshot restore`, \
+             with the node stopped, brings one back"
+        } else {
+            "no node gives its state up by itself; an operator can have it do so, with `upgrade --version`"
+        }
+    )]
+    StateTooNew {
+        /// The version.
+        version: Version,
+        /// The epoch that is there.
+        found: u32,
+        /// What the version understands.
+        epochs: StateEpochs,
+        /// Whether somebody asked for just this.
+        asked: bool,
+    },
+    /// The epoch of the job's state cannot be found out.
+    #[error("{0}; nothing was tried, and what runs is untouched")]
+    State(#[from] StateError),
     /// This install cannot upgrade itself; the node only tells of releases.
     #[error("{version} is available, but {reason}")]
     Unsupported {
@@ -152,6 +190,7 @@ impl UpgradeError {
             Self::Probe { .. } => "probe",
             Self::Launcher { .. } => "launcher",
             Self::SiblingTries { .. } => "busy",
+            Self::StateTooOld { .. } | Self::StateTooNew { .. } | Self::State(_) => "state",
             Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
             Self::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => "unsupported",
@@ -169,6 +208,7 @@ impl UpgradeError {
         match self {
             Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
+            Self::StateTooOld { .. } | Self::StateTooNew { asked: false, .. } => true,
             _ => false,
         }
     }
@@ -178,6 +218,7 @@ impl UpgradeError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } | Self::Ledger(_) | Self::Sys(_) => true,
+            Self::State(error) => error.is_storage(),
             Self::Install(error) => matches!(error, InstallError::Busy(_)),
             Self::Archive { .. } | Self::Probe { .. } => self.is_storage(),
             _ => false,
@@ -236,6 +277,7 @@ impl UpgradeError {
                     | InstallError::Busy(_)
             ),
             Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } => true,
+            Self::State(error) => error.is_storage(),
             Self::Fetch(error) => error.kind() == "write",
             _ => false,
         }
