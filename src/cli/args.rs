@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::types::{NodeName, Target, Version};
+use crate::types::{NodeName, Sha256Digest, Target, Version};
 
 /// A node that upgrades itself to releases that its pinned keys signed.
 #[derive(Debug, Parser)]
@@ -91,6 +91,20 @@ pub(super) enum Verb {
     Rehearse,
     #[command(hide = true)]
     AskHealth(AskHealth),
+    #[command(hide = true)]
+    KeepState,
+    #[command(hide = true)]
+    RestoreState(RestoreState),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreState {
+    /// The snapshot
+    pub(super) snapshot: String,
+    /// Its digest
+    pub(super) digest: Sha256Digest,
+    /// The name under which the state that is there is set aside
+    pub(super) aside: String,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod error;
 mod follow;
 mod health;
 mod history;
+mod keep;
 mod manual;
 mod node;
 mod policy;
@@ -59,6 +60,8 @@ pub fn main(app: &App) -> ExitCode {
         Verb::SelfDescribe => node::describe(app),
         Verb::Rehearse => node::rehearse(app, &cli),
         Verb::AskHealth(verb) => health::ask(app, &cli, verb),
+        Verb::KeepState => keep::keep(app, &cli),
+        Verb::RestoreState(verb) => keep::restore(app, &cli, verb),
         Verb::Upgrade(verb) => upgrade::upgrade(app, &cli, verb),
         Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
         Verb::Status => status::status(app, &cli),

@@ -63,16 +63,20 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
 
 /// Everything that a launcher's start needs, and nothing done: what fails here would fail there.
 pub(super) fn rehearse(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let configuration = configuration(app, cli)?;
-    let loaded = if std::env::var_os(HANDED_FILES).is_some() {
-        let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
-        let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
-        configuration.read_from(files, Strictness::Lenient)?
-    } else {
-        configuration.read(Strictness::Lenient)?
-    };
-    let settings = loaded.settings;
+    let settings = handed_or_read(app, cli)?.settings;
     app.keyring()?;
     data(&settings)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Settings from the configuration files that whoever started this process handed on; without them, from what lies
+/// there.
+pub(super) fn handed_or_read(app: &App, cli: &Cli) -> Result<Loaded, CliError> {
+    let configuration = configuration(app, cli)?;
+    if std::env::var_os(HANDED_FILES).is_none() {
+        return Ok(configuration.read(Strictness::Lenient)?);
+    }
+    let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
+    let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
+    Ok(configuration.read_from(files, Strictness::Lenient)?)
 }

@@ -25,7 +25,7 @@ pub struct Pair {
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { binary, snapshot, epoch, at, .. } = self;
-        write!(f, "the state of {}, epoch {epoch}, as of {at:.0} (snapshot {snapshot})", binary.version)
+        write!(f, "the state of {}, epoch {epoch}, as of {at:.0} (saved as {snapshot})", binary.version)
     }
 }
 
@@ -42,13 +42,16 @@ pub struct StateChange {
     /// What an older candidate gets back before it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restores: Option<Pair>,
+    /// The name under which the state is set aside that makes room for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<String>,
 }
 
 impl StateChange {
     /// A candidate that migrates what it finds.
     #[must_use]
     pub fn migrates(found: u32, writes: u32) -> Self {
-        Self { found, writes, saved: None, restores: None }
+        Self { found, writes, saved: None, restores: None, aside: None }
     }
 
     /// The migration that the candidate may do, once it may.
@@ -61,13 +64,13 @@ impl StateChange {
 
 impl fmt::Display for StateChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, writes, saved, restores } = self;
+        let Self { found, writes, saved, restores, .. } = self;
         match restores {
             Some(pair) => write!(f, "the state goes back from epoch {found} to {pair}")?,
             None => write!(f, "the state goes from epoch {found} to {writes}")?,
         }
         match saved {
-            Some(pair) => write!(f, "; saved before as snapshot {}", pair.snapshot),
+            Some(pair) => write!(f, "; saved before as {}", pair.snapshot),
             None => f.write_str("; it is saved first"),
         }
     }
@@ -107,6 +110,13 @@ impl NodeRecord {
         self.pairs.push(pair);
         let surplus = self.pairs.len().saturating_sub(Self::PAIRS);
         self.pairs.drain(..surplus);
+    }
+
+    /// The state is at that pair again: it, and what came after, is no longer something to go back to.
+    pub fn drop_pairs_from(&mut self, pair: &Pair) {
+        if let Some(at) = self.pairs.iter().position(|kept| kept == pair) {
+            self.pairs.truncate(at);
+        }
     }
 
     /// The newest pair whose state a version with these epochs can open.

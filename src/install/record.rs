@@ -191,6 +191,9 @@ pub struct Verdict {
 impl Verdict {
     /// The reason of a trial that ended because nobody could tell the candidate's health.
     pub const HEALTH: &str = "health";
+    /// The reason of a trial that ended because the job's state could not be saved before it, or not be brought
+    /// back.
+    pub const STATE: &str = "state";
 
     /// Whether it claims to have fallen later than `now`, by more than the clocks of a host can differ.
     #[must_use]

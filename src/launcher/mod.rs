@@ -9,13 +9,19 @@
 //!   release, and a kill from outside spends a try but passes no verdict;
 //! - a candidate that is ready and sick is found out: by what it says of itself, or by checks that the
 //!   launcher starts; what it cannot be blamed for ends its trial without a verdict on it;
+//! - a candidate that migrates the job's state starts only when that was saved, and the version before starts again
+//!   only when its own state is back: both are on disk before they happen;
 //! - a failed worker is killed with its process group and with whatever escaped from it;
 //! - nothing that came over a network is parsed here, and no connection is opened.
 
 mod bedside;
+mod beside;
 mod checkup;
+mod ending;
+mod errand;
 mod handoff;
 mod judge;
+mod keeping;
 mod protocol;
 mod reload;
 mod saving;
@@ -27,6 +33,7 @@ mod trial;
 mod verdict;
 mod worker;
 
+pub use errand::{ErrandSays, Saved};
 pub use handoff::Baton;
 pub use protocol::{Dialect, GiveUp, Hello, Listener, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};

@@ -3,6 +3,7 @@
 //! - [`flow`]: one upgrade from poll to commit; what lies on disk; what a kill leaves at each state;
 //!   exit codes, control socket and HTTP.
 //! - [`embedding`]: another product on this library; whether two of its versions may run at once.
+//! - [`state`]: the job's database: how it goes forward and back with the version.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
@@ -21,6 +22,9 @@ pub mod flow {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
+
+#[doc = include_str!("state.md")]
+pub mod state {}
 
 #[doc = include_str!("threats.md")]
 pub mod threats {}

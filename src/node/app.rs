@@ -149,8 +149,8 @@ impl JobContext {
         self.report.say(health, because);
     }
 
-    /// Shows facts about the job in `status` and on the status page, to whoever may read those: names and values,
-    /// at most 16, shortened to 100 characters each. They replace what was shown before.
+    /// Shows facts about the job in `status` and on the status page, to who reads those on the node's own host: names
+    /// and values, at most 16, shortened to 100 characters each. They replace what was shown before.
     pub fn show(&self, facts: Vec<Fact>) {
         self.report.show(facts);
     }

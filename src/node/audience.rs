@@ -48,6 +48,10 @@ impl ForAnybody for Status {
         self.source = self.source.map(|_| "configured".to_owned());
         self.source_problem = self.source_problem.map(|_| "what is configured cannot be used".to_owned());
         self.siblings.clear();
+        self.job.clear();
+        if let Some(trial) = &mut self.trial {
+            trial.state = None;
+        }
         if let Some(check) = &mut self.last_check {
             check.detail.clear();
         }

@@ -156,6 +156,7 @@ impl Failure {
             UpgradeError::Refused(_)
             | UpgradeError::Install(InstallError::Replaced(_))
             | UpgradeError::StateTooOld { .. }
+            | UpgradeError::StateGone { .. }
             | UpgradeError::StateTooNew { .. } => FailureKind::Policy,
             _ if error.is_storage() => FailureKind::Storage,
             UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use rusqlite::ErrorCode;
 
 use crate::sys::SysError;
-use crate::types::StateEpochs;
+use crate::types::{Sha256Digest, StateEpochs};
 
 /// Why the job's state cannot be opened. It is as it was in every case.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum StateError {
     /// A newer version has migrated it.
     #[error(
         "the job's state is of epoch {found}, and this version {epochs}: a newer one has migrated it, and it was left as \
-         it is. Install that version again, or restore a snapshot from before"
+         it is. Install that version again, or bring back what was saved before"
     )]
     TooNew {
         /// The epoch that is there.
@@ -58,6 +58,20 @@ pub enum StateError {
         path: PathBuf,
         /// What is wrong with it.
         damage: Damage,
+    },
+    /// A copy that was kept is not what its record says.
+    #[error(
+        "{} has digest {found}, and its record says {expected}: it was changed, and nothing was brought back. Look who may \
+         write there",
+        path.display()
+    )]
+    Changed {
+        /// The copy.
+        path: PathBuf,
+        /// What it holds.
+        found: Sha256Digest,
+        /// What was recorded.
+        expected: Sha256Digest,
     },
     /// Another process kept it locked.
     #[error("the job's state is in use by another process; it was left as it is. Try again")]

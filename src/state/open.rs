@@ -145,7 +145,7 @@ fn failed(to: u32, source: rusqlite::Error) -> Trouble {
 }
 
 /// Through the handle, without making it: what is made here has the mode that we want.
-fn raw(dir: &Dir) -> Result<Connection, Trouble> {
+pub(super) fn raw(dir: &Dir) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.handle_path(FILE), flags)?;
     connection.busy_timeout(PATIENCE)?;
@@ -205,12 +205,12 @@ fn set_aside(dir: &Dir, damage: Damage, now: Timestamp) -> Result<PathBuf, State
         event = "state_set_aside",
         moved_to = %path.display(),
         reason = %damage,
-        "the job's state {damage}: moved it aside and began a new one; `snapshot restore` brings back what was saved"
+        "the job's state {damage}: moved it aside and began a new one"
     );
     Ok(path)
 }
 
-fn turn(dir: &Dir) -> Result<Lock, StateError> {
+pub(super) fn turn(dir: &Dir) -> Result<Lock, StateError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match dir.try_lock(LOCK)? {
@@ -225,7 +225,7 @@ fn damaged(dir: &Dir, damage: Damage) -> StateError {
     StateError::Damaged { path: dir.path().join(FILE), damage }
 }
 
-fn plain(dir: &Dir, trouble: Trouble) -> StateError {
+pub(super) fn plain(dir: &Dir, trouble: Trouble) -> StateError {
     match trouble {
         Trouble::Damage(damage) => damaged(dir, damage),
         Trouble::Error(error) => error,

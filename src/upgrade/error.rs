@@ -98,13 +98,22 @@ pub enum UpgradeError {
     },
     /// It cannot open the job's state: a newer version has migrated that, and what was before is gone.
     #[error(
-        "cannot go to {version}: the job's state here is of epoch {found}, and {version} {epochs}; {}. What runs is untouched",
-        if *asked {
-            "no snapshot is paired with it that it could open. `snapshot ls` shows what there is, and `snapshot restore`, \
-             with the node stopped, brings one back"
-        } else {
-            "no node gives its state up by itself; an operator can have it do so, with `upgrade --version`"
-        }
+        "cannot go to {version}: the job's state here is of epoch {found}, that version {epochs}, and no state is kept here \
+         that it could open. What runs is untouched; go to a version that reads epoch {found}"
+    )]
+    StateGone {
+        /// The version.
+        version: Version,
+        /// The epoch that is there.
+        found: u32,
+        /// What the version understands.
+        epochs: StateEpochs,
+    },
+    /// The same, and nobody has asked for a version whose state is an older one.
+    #[error(
+        "does not go to {version} by itself: the job's state here is of epoch {found}, and that version {epochs}, so that \
+         what was written since would be set aside. `upgrade --version {version}` does that where a state is kept that it \
+         can open; a newer release that reads epoch {found} needs nobody"
     )]
     StateTooNew {
         /// The version.
@@ -113,8 +122,22 @@ pub enum UpgradeError {
         found: u32,
         /// What the version understands.
         epochs: StateEpochs,
-        /// Whether somebody asked for just this.
-        asked: bool,
+    },
+    /// Too little room to save the job's state and to bring it back.
+    #[error(
+        "{} has {free} bytes free, and going to {version} migrates the job's state, which takes {needed} to be saved and \
+         brought back; nothing was stopped or tried, and what runs is untouched. Make room there, and ask again",
+        folder.display()
+    )]
+    StateSpace {
+        /// The version.
+        version: Version,
+        /// The node's folder.
+        folder: std::path::PathBuf,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What there is, in bytes.
+        free: u64,
     },
     /// The epoch of the job's state cannot be found out.
     #[error("{0}; nothing was tried, and what runs is untouched")]
@@ -190,14 +213,14 @@ impl UpgradeError {
             Self::Probe { .. } => "probe",
             Self::Launcher { .. } => "launcher",
             Self::SiblingTries { .. } => "busy",
-            Self::StateTooOld { .. } | Self::StateTooNew { .. } | Self::State(_) => "state",
+            Self::StateTooOld { .. } | Self::StateGone { .. } | Self::StateTooNew { .. } | Self::State(_) => "state",
             Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
             Self::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => "unsupported",
             Self::Install(InstallError::Replaced(_)) => "replaced",
             Self::Install(_) => "install",
             Self::Ledger(_) => "ledger",
-            Self::Sys(_) | Self::NoSpace { .. } => "storage",
+            Self::Sys(_) | Self::NoSpace { .. } | Self::StateSpace { .. } => "storage",
             Self::CutShort(_) => "cut-short",
         }
     }
@@ -208,7 +231,7 @@ impl UpgradeError {
         match self {
             Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
-            Self::StateTooOld { .. } | Self::StateTooNew { asked: false, .. } => true,
+            Self::StateTooOld { .. } | Self::StateTooNew { .. } => true,
             _ => false,
         }
     }
@@ -276,7 +299,7 @@ impl UpgradeError {
                     | InstallError::Replaced(_)
                     | InstallError::Busy(_)
             ),
-            Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } => true,
+            Self::Ledger(_) | Self::Sys(_) | Self::NoSpace { .. } | Self::StateSpace { .. } => true,
             Self::State(error) => error.is_storage(),
             Self::Fetch(error) => error.kind() == "write",
             _ => false,

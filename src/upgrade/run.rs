@@ -211,7 +211,10 @@ impl Engine {
         if let Some(bundle) = bundle.as_deref().and_then(Path::to_str) {
             self.ledger.event(attempt, BUNDLE_EVENT, bundle, now)?;
         }
-        let outcome = self.prepare(&offer, &plan.version, purpose, attempt, observer).await;
+        // Somebody who named a version, or asked for an older one, may also want the state that fits it.
+        let named = request.as_ref().is_some_and(|request| request.version.is_some());
+        let outcome =
+            self.prepare(&offer, &plan.version, named || purpose != Purpose::Upgrade, attempt, observer).await;
         let asked = match outcome {
             Ok((candidate, overlap, state)) => {
                 let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
@@ -235,7 +238,7 @@ impl Engine {
         self: &Arc<Self>,
         offer: &Offer,
         version: &Version,
-        purpose: Purpose,
+        asked: bool,
         attempt: AttemptId,
         observer: &Observer,
     ) -> Result<(Installed, Overlap, Option<StateChange>), UpgradeError> {
@@ -252,7 +255,7 @@ impl Engine {
         .await;
         let probed = match probed {
             Ok(probed) => {
-                let change = self.change_of_state(version, probed.state, purpose).await;
+                let change = self.change_of_state(version, probed.state, asked).await;
                 change.map(|change| (installed, probed.overlap, change))
             }
             Err(error) => Err(error),
@@ -329,7 +332,7 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await?;
-        let state = self.change_of_state(&candidate.version, probed.state, Purpose::Rollback).await?;
+        let state = self.change_of_state(&candidate.version, probed.state, true).await?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();

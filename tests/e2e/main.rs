@@ -36,4 +36,5 @@ mod replaced;
 mod rescue;
 mod siblings;
 mod sources;
+mod state;
 mod upgrades;

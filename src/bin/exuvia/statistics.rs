@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use exuvia::node::{Fact, JobContext, JobError, Served};
+use exuvia::node::{Fact, JobContext, JobError, Served, idle};
 use exuvia::state::rusqlite::{self, Connection, params};
 use exuvia::state::{Schema, Step};
 use jiff::Timestamp;
@@ -38,7 +38,15 @@ pub(crate) fn job(context: JobContext) -> Pin<Box<dyn Future<Output = Result<(),
 }
 
 async fn keep(mut context: JobContext) -> Result<(), JobError> {
-    let mut book = Book { connection: context.database()?, entered: BTreeMap::new() };
+    let connection = match context.database() {
+        Ok(connection) => connection,
+        // No reason for a node not to run.
+        Err(error) => {
+            tracing::warn!(event = "statistics_not_entered", %error, "serves without them");
+            return idle(context).await;
+        }
+    };
+    let mut book = Book { connection, entered: BTreeMap::new() };
     context.ready();
     let mut serves = context.clone();
     tokio::select! {
