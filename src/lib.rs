@@ -13,6 +13,8 @@ pub mod config;
 
 pub mod crypto;
 
+pub mod snapshot;
+
 pub mod tuf;
 
 pub mod archive;

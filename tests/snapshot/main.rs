@@ -1,0 +1,7 @@
+//! Snapshots of a job's state, with real databases, files and keys: what is taken and put back, and what
+//! is refused.
+
+#![allow(clippy::disallowed_methods, reason = "tests make and damage files")]
+
+mod nodes;
+mod take_and_restore;
