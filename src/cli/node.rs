@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
+use super::keep::finish_restore;
 use super::session::{committed, configuration, data, follow_log_settings, for_node};
 use crate::config::{HANDED_FILES, Loaded, Strictness, take_files};
 use crate::console::say_json;
@@ -36,6 +37,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         files,
         configuration: configuration(app, cli)?,
         apply: follow_log_settings,
+        mend: finish_restore,
     };
     launcher::run(setup, baton)?;
     Ok(ExitCode::SUCCESS)

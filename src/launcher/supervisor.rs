@@ -94,6 +94,7 @@ impl Supervisor {
         if strays > 0 {
             tracing::warn!(event = "strays_killed", strays, "the launcher before was killed, and its workers stayed");
         }
+        (setup.mend)(&setup.data, &lock).map_err(std::io::Error::other)?;
         let own = own_binary()?;
         let install = Install::open_or_detached(&setup.committed, &setup.product, &setup.data)?;
         if let Some(reason) = install.why_detached() {

@@ -10,19 +10,7 @@ use super::worker::Worker;
 use crate::cache::Keep;
 use crate::config::CacheLimits;
 use crate::install::NodeRecord;
-use crate::state;
-use crate::sys::{Loose, PrivateDir};
-use crate::upgrade::{Engine, close_orphans, import_verdicts, settle_pin};
-
-/// Copies of the job's state that the record does not name any more.
-fn prune_kept(engine: &Engine, record: &NodeRecord) -> Result<(), WorkerError> {
-    let data = PrivateDir::open_or_create(&engine.settings.data_dir, Loose::RefuseWritable)?;
-    let named: Vec<_> = record.snapshots().map(|pair| pair.snapshot.as_str()).collect();
-    for copy in state::prune_kept(&data, &named)? {
-        tracing::info!(event = "kept_state_removed", copy);
-    }
-    Ok(())
-}
+use crate::upgrade::{close_orphans, import_verdicts, settle_pin};
 
 impl Worker {
     /// Takes over what was found out while no worker of this version listened. A full disk, say,
@@ -40,11 +28,6 @@ impl Worker {
                     close_orphans(&engine, record, Timestamp::now())?;
                     settle_pin(&engine, record)?;
                 }
-            }
-            if let Some(record) = &record
-                && let Err(error) = prune_kept(&engine, record)
-            {
-                tracing::warn!(event = "prune_failed", %error);
             }
             match engine.install.prune() {
                 Ok(removed) => {

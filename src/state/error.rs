@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use rusqlite::ErrorCode;
 
 use crate::sys::SysError;
-use crate::types::{Sha256Digest, StateEpochs};
+use crate::types::StateEpochs;
 
 /// Why the job's state cannot be opened. It is as it was in every case.
 #[derive(Debug, thiserror::Error)]
@@ -58,20 +58,6 @@ pub enum StateError {
         path: PathBuf,
         /// What is wrong with it.
         damage: Damage,
-    },
-    /// A copy that was kept is not what its record says.
-    #[error(
-        "{} has digest {found}, and its record says {expected}: it was changed, and nothing was brought back. Look who may \
-         write there",
-        path.display()
-    )]
-    Changed {
-        /// The copy.
-        path: PathBuf,
-        /// What it holds.
-        found: Sha256Digest,
-        /// What was recorded.
-        expected: Sha256Digest,
     },
     /// Another process kept it locked.
     #[error("the job's state is in use by another process; it was left as it is. Try again")]

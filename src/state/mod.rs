@@ -6,26 +6,20 @@
 //! - a state of an epoch that this version cannot open is refused, and left as it is;
 //! - each migration step happens whole or not at all, and its number with it;
 //! - a new state appears with all of its steps, or not at all;
-//! - a state that comes back takes the place of the one that is there in one rename; that one is moved aside with what
-//!   lies beside it, and a kill in between is made good by doing it again;
 //! - a damaged database is moved aside with what lies beside it, never deleted and never by a candidate.
 
 /// The version of rusqlite whose connections and transactions are used here.
 pub use rusqlite;
 
 mod error;
-mod kept;
 mod open;
 mod schema;
-mod swap;
 #[cfg(test)]
 mod tests;
 
 pub use error::{Damage, StateError};
-pub use kept::{KEPT, Kept, bring_back, keep, prune_kept};
 pub use open::{Opened, connect, epoch, open};
 pub use schema::{Schema, Step};
-pub use swap::swap_in;
 
 /// The name of the database in the node's folder.
 pub const FILE: &str = "state.db";

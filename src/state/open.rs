@@ -145,7 +145,7 @@ fn failed(to: u32, source: rusqlite::Error) -> Trouble {
 }
 
 /// Through the handle, without making it: what is made here has the mode that we want.
-pub(super) fn raw(dir: &Dir) -> Result<Connection, Trouble> {
+fn raw(dir: &Dir) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.handle_path(FILE), flags)?;
     connection.busy_timeout(PATIENCE)?;
@@ -210,7 +210,7 @@ fn set_aside(dir: &Dir, damage: Damage, now: Timestamp) -> Result<PathBuf, State
     Ok(path)
 }
 
-pub(super) fn turn(dir: &Dir) -> Result<Lock, StateError> {
+fn turn(dir: &Dir) -> Result<Lock, StateError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match dir.try_lock(LOCK)? {
@@ -225,7 +225,7 @@ fn damaged(dir: &Dir, damage: Damage) -> StateError {
     StateError::Damaged { path: dir.path().join(FILE), damage }
 }
 
-pub(super) fn plain(dir: &Dir, trouble: Trouble) -> StateError {
+fn plain(dir: &Dir, trouble: Trouble) -> StateError {
     match trouble {
         Trouble::Damage(damage) => damaged(dir, damage),
         Trouble::Error(error) => error,

@@ -100,7 +100,7 @@ fn l1_a_power_cut_that_takes_what_was_not_synced_leaves_old_or_new_and_ends_upgr
 fn of_the_state(story: Story) -> Vec<Point> {
     let touches = |point: &Point| {
         let Place { role, path, .. } = &point.place;
-        role.starts_with("errand/") || path.contains("data/one/state") || path.contains("data/one/kept")
+        role.starts_with("errand/") || path.contains("data/one/state") || path.contains("data/one/snapshots")
     };
     let calls = story.record();
     let records = turns(&calls).into_iter().filter(|point| point.place.path.ends_with("nodes/one.json"));

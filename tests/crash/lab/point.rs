@@ -74,11 +74,9 @@ fn part(name: &str) -> String {
     let digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
     match name.split_once('.') {
         _ if name.starts_with(".new-") => ".new-*".to_owned(),
-        // A time, and what lies beside it.
-        _ if name.starts_with("state.rejected-") => {
-            format!("state.rejected-*{}", name.rsplit_once("Z-").map_or_else(String::new, |(_, end)| format!("-{end}")))
-        }
-        Some((stem, "db")) if stem.starts_with(|c: char| c.is_ascii_digit()) => "*.db".to_owned(),
+        // Named by the time.
+        _ if name.starts_with("state.rejected-") => "state.rejected-*".to_owned(),
+        Some((_, ending @ "exuvia-snapshot")) => format!("*.{ending}"),
         _ if name.ends_with(" (deleted)") => "(unnamed)".to_owned(),
         Some((stem, ending)) if digest(stem) => format!("*.{ending}"),
         _ => name.replace(' ', "_"),
