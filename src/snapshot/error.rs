@@ -5,6 +5,7 @@ use rusqlite::ErrorCode;
 
 use super::id::SnapshotId;
 use super::state::Role;
+use crate::console::{Exit, ToolError};
 use crate::crypto::{KeyError, KeyringError, SignError};
 use crate::sys::SysError;
 use crate::types::NodeId;
@@ -228,6 +229,35 @@ pub enum FormatError {
     /// Not Zstandard, or not decompressible within the signed lengths.
     #[error("its payload cannot be decompressed: {0}")]
     Compression(#[source] io::Error),
+}
+
+impl ToolError for SnapshotError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Busy(_) | Self::Locked(_) => Exit::Busy,
+            Self::NotFound(_) | Self::Identity(_) | Self::TrustedKeys { .. } | Self::Seal(_) => Exit::Usage,
+            Self::NotSigned { .. }
+            | Self::Malformed { .. }
+            | Self::OtherSnapshot { .. }
+            | Self::OtherContent(_)
+            | Self::OtherProgram { .. }
+            | Self::Sealed => Exit::Verification,
+            Self::OtherNode { .. } | Self::OlderSchema { .. } | Self::NewerSchema { .. } | Self::Older { .. } => {
+                Exit::Policy
+            }
+            Self::Sign(_) => Exit::Unexpected,
+            Self::Sys(_)
+            | Self::Space { .. }
+            | Self::NoState(_)
+            | Self::EmptyDatabase(_)
+            | Self::NotADatabase(_)
+            | Self::Full(_)
+            | Self::Database { .. }
+            | Self::Write { .. }
+            | Self::Key { .. }
+            | Self::Journal(_) => Exit::Storage,
+        }
+    }
 }
 
 impl SnapshotError {
