@@ -80,7 +80,10 @@ pub enum SnapshotError {
     /// Not an age identity.
     #[error("{} is not an age identity (a line AGE-SECRET-KEY-1…); name the file that `age-keygen` made", .0.display())]
     Identity(PathBuf),
-    /// A list of trusted keys holds none, or something else.
+    /// A list of trusted keys without a key.
+    #[error("{} holds no PEM public key; name a text of such keys (a node keeps its own in trust/snapshot.pem)", .0.display())]
+    NoTrustedKeys(PathBuf),
+    /// A list of trusted keys holds something else.
     #[error("{}: {source}; a list of trusted keys is a text of PEM public keys (the node's trust/snapshot.pem)", path.display())]
     TrustedKeys {
         /// The file.
@@ -235,7 +238,11 @@ impl ToolError for SnapshotError {
     fn exit(&self) -> Exit {
         match self {
             Self::Busy(_) | Self::Locked(_) => Exit::Busy,
-            Self::NotFound(_) | Self::Identity(_) | Self::TrustedKeys { .. } | Self::Seal(_) => Exit::Usage,
+            Self::NotFound(_)
+            | Self::Identity(_)
+            | Self::TrustedKeys { .. }
+            | Self::NoTrustedKeys(_)
+            | Self::Seal(_) => Exit::Usage,
             Self::NotSigned { .. }
             | Self::Malformed { .. }
             | Self::OtherSnapshot { .. }

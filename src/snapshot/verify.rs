@@ -133,7 +133,7 @@ impl UntrustedSnapshot {
     }
 }
 
-fn read_front(from: &mut impl Read) -> Result<(Vec<u8>, Signature), FormatError> {
+pub(super) fn read_front(from: &mut impl Read) -> Result<(Vec<u8>, Signature), FormatError> {
     let manifest = read_small(from, MANIFEST, Manifest::LIMIT.get())?;
     let signature = read_small(from, SIGNATURE, Signature::LEN as u64)?;
     let signature = Signature::from_bytes(&signature).map_err(|_| FormatError::Entry(SIGNATURE))?;
@@ -149,7 +149,7 @@ fn read_small(from: &mut impl Read, name: &'static str, limit: u64) -> Result<Ve
 }
 
 /// The payload must be the signed one, and nothing may follow.
-fn read_payload(
+pub(super) fn read_payload(
     from: &mut impl Read,
     manifest: &Manifest,
     progress: &mut dyn FnMut(Step, u64),

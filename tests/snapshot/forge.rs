@@ -21,7 +21,8 @@ pub(crate) struct Parts {
 
 pub(crate) fn header(name: &str, length: u64) -> [u8; 512] {
     let mut header = tar::Header::new_ustar();
-    header.set_path(name).unwrap();
+    // Also what a packer would refuse.
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
     header.set_size(length);
     header.set_mode(0o600);
     header.set_uid(0);

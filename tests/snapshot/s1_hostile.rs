@@ -181,7 +181,7 @@ fn s1_a_decompression_bomb_ends_at_the_signed_length() {
     let good = Parts::read(&node.take().unwrap().path);
     let folder = tempfile::tempdir().unwrap();
     let mut tar = tar_of(&[("state.db", b"small")]);
-    tar.resize(256 << 20, 0);
+    tar.resize(128 << 20, 0);
     let bomb = zstd(&tar);
     assert!(bomb.len() < 64 << 10);
     let parts = good.clone().with_payload(&node, bomb, Some(vec![stored("state.db", b"small")]));
@@ -192,7 +192,7 @@ fn s1_a_decompression_bomb_ends_at_the_signed_length() {
     // A frame that asks for a window of 64 MiB.
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.window_log(26).unwrap();
-    std::io::Write::write_all(&mut encoder, &tar[..128 << 20]).unwrap();
+    std::io::Write::write_all(&mut encoder, &tar).unwrap();
     let parts = good.clone().with_payload(&node, encoder.finish().unwrap(), Some(vec![stored("state.db", b"small")]));
     is_malformed(outcome(&node, &parts.write(folder.path())), |reason| matches!(reason, FormatError::Compression(_)));
 
