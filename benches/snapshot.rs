@@ -168,7 +168,7 @@ fn with_writer<T>(state: &Path, work: impl FnOnce() -> T) -> (Duration, T) {
     let done = std::thread::scope(|threads| {
         threads.spawn(|| {
             let db = Connection::open(state).unwrap();
-            db.busy_timeout(Duration::from_secs(60)).unwrap();
+            db.busy_timeout(Duration::from_mins(1)).unwrap();
             db.pragma_update(None, "synchronous", "NORMAL").unwrap();
             while !stop.load(Ordering::Relaxed) {
                 let began = Instant::now();

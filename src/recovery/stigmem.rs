@@ -3,6 +3,7 @@
 //! Withstands: manifests that vouch for their own key; files that are undeclared, missing, twice, exchanged,
 //! links or outside; other versions; archives that decompress without end; data behind the end.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -121,7 +122,10 @@ fn ascii(text: &str) -> String {
             Some('\u{8}') => out.push_str("\\b"),
             Some('\u{c}') => out.push_str("\\f"),
             Some(c @ ' '..='~') => out.push(c),
-            _ => out.push_str(&format!("\\u{unit:04x}")),
+            _ => {
+                // Writing into a text cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         }
     }
     out.push('"');

@@ -8,7 +8,7 @@ use super::id::SnapshotId;
 use super::manifest::{Claim, Manifest};
 use super::tally::Tally;
 use super::{MANIFEST, SIGNATURE, Step, payload_name};
-use crate::crypto::{Context, Keyring, NodeSnapshot, Signature};
+use crate::crypto::{Context, Keyring, NodeSnapshot, PublicKey, Signature};
 use crate::sys::OperatorFile;
 use crate::types::{ByteLimit, KeyId, NodeId, Product, Sha256Digest};
 
@@ -110,7 +110,7 @@ impl UntrustedSnapshot {
     fn signer(&self, text: &[u8], signature: &Signature, expected: &Expectations<'_>) -> Result<KeyId, SnapshotError> {
         let signed_for = |product: &Product, node: &NodeId| {
             let mut message = std::io::Cursor::new(text);
-            expected.keys.verify(&Context::snapshot(product, node), &mut message, signature).ok().map(|key| key.id())
+            expected.keys.verify(&Context::snapshot(product, node), &mut message, signature).ok().map(PublicKey::id)
         };
         if let Whose::Node(product, node) = expected.whose
             && let Some(key) = signed_for(product, node)

@@ -33,8 +33,9 @@ fn a_writer_goes_on_during_a_snapshot_and_it_holds_one_moment() {
             count
         });
         std::thread::sleep(Duration::from_millis(50));
-        let taken: Vec<_> = (0..3).map(|_| node.take().unwrap()).collect();
+        let taken: Vec<_> = (0..3).map(|_| node.take()).collect();
         stop.store(true, Ordering::Relaxed);
+        let taken: Vec<_> = taken.into_iter().map(Result::unwrap).collect();
         assert!(writer.join().unwrap() > 3, "the writer stood still");
         for taken in taken {
             node.restore(&taken).unwrap();
