@@ -17,6 +17,8 @@ mod node;
 mod policy;
 mod recover;
 mod session;
+mod snapshot;
+mod snapshot_args;
 mod status;
 mod untried;
 mod upgrade;
@@ -74,6 +76,7 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Resume => policy::resume(app, &cli),
         Verb::Verify(verb) => verify::verify(app, &cli, verb),
         Verb::Cache(verb) => cache::cache(app, &cli, verb),
+        Verb::Snapshot(verb) => snapshot::snapshot(app, &cli, verb),
         Verb::Doctor => doctor::doctor(app, &cli),
         Verb::Completions(verb) => manual::completions(app, verb),
         Verb::Man => manual::page(app),

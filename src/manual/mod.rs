@@ -10,6 +10,7 @@
 //!   and the tests of each of its traps.
 //! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
 //! - [`formats`]: every file, message and record, with its limits.
+//! - [`snapshots`]: copies of the state: taking them, putting them back, their format, recovery by hand.
 //! - [`operations`]: install, run, the day's work, what to do for each exit code and alert, keys, backup.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`metrics`]: what `/metrics` tells. A test compares that page with the code.
@@ -52,3 +53,6 @@ pub mod formats {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("snapshots.md")]
+pub mod snapshots {}

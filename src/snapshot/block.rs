@@ -10,17 +10,18 @@ use tar::{EntryType, Header};
 
 use super::error::FormatError;
 
-pub(super) const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
+const BLOCK_LENGTH: u64 = 512;
 
 /// Zeros from the end of a file to the next block.
 pub(super) fn padding(length: u64) -> u64 {
-    length.next_multiple_of(BLOCK) - length
+    length.next_multiple_of(BLOCK_LENGTH) - length
 }
 
 /// The end of a tar: two blocks of zeros.
-pub(super) const END: u64 = 2 * BLOCK;
+pub(super) const END: u64 = 2 * BLOCK_LENGTH;
 
-pub(super) fn header(name: &str, length: u64) -> [u8; BLOCK as usize] {
+pub(super) fn header(name: &str, length: u64) -> [u8; BLOCK] {
     let mut header = Header::new_ustar();
     header.set_path(name).expect("roles are short and relative");
     header.set_size(length);
@@ -34,14 +35,14 @@ pub(super) fn header(name: &str, length: u64) -> [u8; BLOCK as usize] {
 }
 
 pub(super) fn write_zeros(out: &mut impl Write, count: u64) -> io::Result<()> {
-    let zeros = [0; END as usize];
+    let zeros = [0; 2 * BLOCK];
     let count = usize::try_from(count).expect("at most the end of a tar");
     out.write_all(&zeros[..count])
 }
 
 /// Reads a header that must be exactly the one of a file of that name; its length is what it says, up to `limit`.
 pub(super) fn read_header(from: &mut impl Read, name: &'static str, limit: u64) -> Result<u64, FormatError> {
-    let mut block = [0; BLOCK as usize];
+    let mut block = [0; BLOCK];
     read_exact(from, &mut block)?;
     let length = Header::from_byte_slice(&block).entry_size().map_err(|_| FormatError::Entry(name))?;
     if length > limit {
@@ -51,13 +52,13 @@ pub(super) fn read_header(from: &mut impl Read, name: &'static str, limit: u64) 
 }
 
 pub(super) fn expect_header(from: &mut impl Read, name: &str, length: u64) -> Result<(), FormatError> {
-    let mut block = [0; BLOCK as usize];
+    let mut block = [0; BLOCK];
     read_exact(from, &mut block)?;
     if block == header(name, length) { Ok(()) } else { Err(FormatError::Payload) }
 }
 
 pub(super) fn expect_zeros(from: &mut impl Read, count: u64) -> Result<(), FormatError> {
-    let mut block = [0; END as usize];
+    let mut block = [0; 2 * BLOCK];
     let block = &mut block[..usize::try_from(count).expect("at most the end of a tar")];
     read_exact(from, block)?;
     if block.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(FormatError::Padding) }

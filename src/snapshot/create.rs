@@ -188,7 +188,8 @@ impl Snapshots {
             Passed::Write(error) => error,
             Passed::Read(reason) => failed(into_io(reason)),
         })?;
-        block::write_zeros(&mut out, block::padding(length) + END).map_err(failed)?;
+        block::write_zeros(&mut out, block::padding(length)).map_err(failed)?;
+        block::write_zeros(&mut out, END).map_err(failed)?;
         let (file, length, digest) = out.finish();
         file.publish_as_new(&name).map_err(|error| match error {
             SysError::Io { source, path, .. } if source.kind() == io::ErrorKind::StorageFull => {

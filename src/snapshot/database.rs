@@ -26,12 +26,9 @@ pub(super) struct Head {
 impl Head {
     const LEN: usize = 100;
 
-    fn of(bytes: &[u8; Self::LEN]) -> Option<(Self, bool)> {
+    fn of(bytes: &[u8; Self::LEN]) -> Option<Self> {
         let number = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        // The schema cookie is 0 until something is made.
-        bytes
-            .starts_with(b"SQLite format 3\0")
-            .then(|| (Self { application_id: number(68), user_version: number(60) }, number(40) == 0))
+        bytes.starts_with(b"SQLite format 3\0").then(|| Self { application_id: number(68), user_version: number(60) })
     }
 }
 
@@ -48,15 +45,26 @@ pub(super) fn copy(data: &Dir, role: &Role, into: &Dir) -> Result<Head, Snapshot
     }
     into.ensure_file(name)?;
     let failed = |error| SnapshotError::of_database(shown.clone(), error);
-    run(data.handle_path(name), into.handle_path(name)).map_err(failed)?;
-    head(into, name, &shown)
+    match run(data.handle_path(name), into.handle_path(name)).map_err(failed)? {
+        Content::Nothing => Err(SnapshotError::EmptyDatabase(shown)),
+        Content::Something => head(into, name, &shown),
+    }
 }
 
-fn run(from: PathBuf, to: PathBuf) -> rusqlite::Result<()> {
+/// Whether anything was ever made in a database.
+enum Content {
+    Nothing,
+    Something,
+}
+
+fn run(from: PathBuf, to: PathBuf) -> rusqlite::Result<Content> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(from, flags)?;
     from.busy_timeout(PATIENCE)?;
     from.pragma_update(None, "trusted_schema", false)?;
+    if from.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Content::Nothing);
+    }
     let mut to = Connection::open_with_flags(to, flags)?;
     // A copy that fails is thrown away: it needs neither a journal nor SQLite's own syncs.
     to.pragma_update(None, "journal_mode", "OFF")?;
@@ -74,7 +82,8 @@ fn run(from: PathBuf, to: PathBuf) -> rusqlite::Result<()> {
         }
     }
     drop(backup);
-    to.close().map_err(|(_, error)| error)
+    to.close().map_err(|(_, error)| error)?;
+    Ok(Content::Something)
 }
 
 /// Reads the head of a database that nobody else has open.
@@ -88,9 +97,5 @@ pub(super) fn head(dir: &Dir, name: &str, shown: &std::path::Path) -> Result<Hea
         return Err(SnapshotError::NotADatabase(shown.to_owned()));
     }
     std::io::Read::read_exact(&mut &copy.file, &mut bytes).map_err(|error| SysError::read_of(shown, error))?;
-    match Head::of(&bytes) {
-        None => Err(SnapshotError::NotADatabase(shown.to_owned())),
-        Some((_, true)) => Err(SnapshotError::EmptyDatabase(shown.to_owned())),
-        Some((head, false)) => Ok(head),
-    }
+    Head::of(&bytes).ok_or_else(|| SnapshotError::NotADatabase(shown.to_owned()))
 }

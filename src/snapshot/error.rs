@@ -5,6 +5,7 @@ use rusqlite::ErrorCode;
 
 use super::id::SnapshotId;
 use super::state::Role;
+use crate::console::{Exit, ToolError};
 use crate::crypto::{KeyError, KeyringError, SignError};
 use crate::sys::SysError;
 use crate::types::NodeId;
@@ -79,7 +80,10 @@ pub enum SnapshotError {
     /// Not an age identity.
     #[error("{} is not an age identity (a line AGE-SECRET-KEY-1…); name the file that `age-keygen` made", .0.display())]
     Identity(PathBuf),
-    /// A list of trusted keys holds none, or something else.
+    /// A list of trusted keys without a key.
+    #[error("{} holds no PEM public key; name a text of such keys (a node keeps its own in trust/snapshot.pem)", .0.display())]
+    NoTrustedKeys(PathBuf),
+    /// A list of trusted keys holds something else.
     #[error("{}: {source}; a list of trusted keys is a text of PEM public keys (the node's trust/snapshot.pem)", path.display())]
     TrustedKeys {
         /// The file.
@@ -228,6 +232,39 @@ pub enum FormatError {
     /// Not Zstandard, or not decompressible within the signed lengths.
     #[error("its payload cannot be decompressed: {0}")]
     Compression(#[source] io::Error),
+}
+
+impl ToolError for SnapshotError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Busy(_) | Self::Locked(_) => Exit::Busy,
+            Self::NotFound(_)
+            | Self::Identity(_)
+            | Self::TrustedKeys { .. }
+            | Self::NoTrustedKeys(_)
+            | Self::Seal(_) => Exit::Usage,
+            Self::NotSigned { .. }
+            | Self::Malformed { .. }
+            | Self::OtherSnapshot { .. }
+            | Self::OtherContent(_)
+            | Self::OtherProgram { .. }
+            | Self::Sealed => Exit::Verification,
+            Self::OtherNode { .. } | Self::OlderSchema { .. } | Self::NewerSchema { .. } | Self::Older { .. } => {
+                Exit::Policy
+            }
+            Self::Sign(_) => Exit::Unexpected,
+            Self::Sys(_)
+            | Self::Space { .. }
+            | Self::NoState(_)
+            | Self::EmptyDatabase(_)
+            | Self::NotADatabase(_)
+            | Self::Full(_)
+            | Self::Database { .. }
+            | Self::Write { .. }
+            | Self::Key { .. }
+            | Self::Journal(_) => Exit::Storage,
+        }
+    }
 }
 
 impl SnapshotError {

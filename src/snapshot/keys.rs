@@ -5,7 +5,7 @@ use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::error::SnapshotError;
-use crate::crypto::{KeyError, Keyring, NodeSnapshot, PublicKey, SecretKey};
+use crate::crypto::{KeyError, Keyring, KeyringError, NodeSnapshot, PublicKey, SecretKey};
 use crate::sys::{Dir, Loose, OperatorFile, PrivateDir, SysError};
 use crate::types::ByteLimit;
 
@@ -128,6 +128,8 @@ pub fn read_trusted_keys(path: &Path) -> Result<Keyring<NodeSnapshot>, SnapshotE
         .split_inclusive(END)
         .filter_map(|part| part.find("-----BEGIN").map(|at| format!("{}\n", &part[at..])))
         .collect();
-    Keyring::from_pems(pems.iter().map(String::as_str))
-        .map_err(|source| SnapshotError::TrustedKeys { path: path.to_owned(), source })
+    Keyring::from_pems(pems.iter().map(String::as_str)).map_err(|source| match source {
+        KeyringError::Empty => SnapshotError::NoTrustedKeys(path.to_owned()),
+        source => SnapshotError::TrustedKeys { path: path.to_owned(), source },
+    })
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +130,26 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.length).sum()
+    }
+}
+
+/// For people: every text of it has been parsed, so none can misuse a terminal.
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self.reason {
+            Reason::Upgrade => "before an upgrade",
+            Reason::Operator => "asked for",
+        };
+        writeln!(f, "id         {} (number {}, {reason})", self.id, self.sequence)?;
+        writeln!(f, "taken      {:.0} by {} {}", self.created_at, self.product, self.binary.version)?;
+        writeln!(f, "node       {}", self.node_id)?;
+        writeln!(f, "schema     {} (application id {:#010x})", self.user_version, self.application_id)?;
+        let sealed = if self.payload.sealed { "sealed" } else { "not sealed" };
+        write!(f, "payload    {} bytes, {sealed}", self.payload.length)?;
+        for file in &self.files {
+            write!(f, "\nfile       {} {} bytes sha256:{}", file.role, file.length, file.sha256.short())?;
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,9 @@ mod create;
 mod database;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod keys;
 mod manifest;

@@ -8,7 +8,7 @@ use super::id::SnapshotId;
 use super::manifest::{Claim, Manifest};
 use super::tally::Tally;
 use super::{MANIFEST, SIGNATURE, Step, payload_name};
-use crate::crypto::{Context, Keyring, NodeSnapshot, Signature};
+use crate::crypto::{Context, Keyring, NodeSnapshot, PublicKey, Signature};
 use crate::sys::OperatorFile;
 use crate::types::{ByteLimit, KeyId, NodeId, Product, Sha256Digest};
 
@@ -110,7 +110,7 @@ impl UntrustedSnapshot {
     fn signer(&self, text: &[u8], signature: &Signature, expected: &Expectations<'_>) -> Result<KeyId, SnapshotError> {
         let signed_for = |product: &Product, node: &NodeId| {
             let mut message = std::io::Cursor::new(text);
-            expected.keys.verify(&Context::snapshot(product, node), &mut message, signature).ok().map(|key| key.id())
+            expected.keys.verify(&Context::snapshot(product, node), &mut message, signature).ok().map(PublicKey::id)
         };
         if let Whose::Node(product, node) = expected.whose
             && let Some(key) = signed_for(product, node)
@@ -133,7 +133,7 @@ impl UntrustedSnapshot {
     }
 }
 
-fn read_front(from: &mut impl Read) -> Result<(Vec<u8>, Signature), FormatError> {
+pub(super) fn read_front(from: &mut impl Read) -> Result<(Vec<u8>, Signature), FormatError> {
     let manifest = read_small(from, MANIFEST, Manifest::LIMIT.get())?;
     let signature = read_small(from, SIGNATURE, Signature::LEN as u64)?;
     let signature = Signature::from_bytes(&signature).map_err(|_| FormatError::Entry(SIGNATURE))?;
@@ -149,7 +149,7 @@ fn read_small(from: &mut impl Read, name: &'static str, limit: u64) -> Result<Ve
 }
 
 /// The payload must be the signed one, and nothing may follow.
-fn read_payload(
+pub(super) fn read_payload(
     from: &mut impl Read,
     manifest: &Manifest,
     progress: &mut dyn FnMut(Step, u64),

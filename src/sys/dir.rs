@@ -368,6 +368,22 @@ impl PrivateDir {
         Self::check(Dir::open(path)?, loose)
     }
 
+    /// Makes the folder; an error where anything has its name.
+    pub fn create_new(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = path.into();
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| SysError::io("make the folder", &path, error))?;
+        Self::check(Dir::open(path)?, loose)
+    }
+
+    /// Removes the folder itself, which must be empty.
+    pub fn remove_itself(self) -> Result<(), SysError> {
+        fs::remove_dir(&self.path).map_err(|error| SysError::io("remove", &self.path, error))
+    }
+
     /// As [`Self::open_or_create`], but a missing folder is an error.
     pub fn open_existing(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
         Self::check(Dir::open(path)?, loose)

@@ -3,5 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests make and damage files")]
 
+mod foreign;
+mod forge;
+mod interrupted;
 mod nodes;
+mod s1_hostile;
+mod stock_tools;
 mod take_and_restore;
