@@ -1,21 +1,18 @@
-//! A product that keeps itself up to date: a counter over HTTP, with data that only one process may
-//! open at a time. Run it, publish a newer version, and watch the count go on:
+//! A product that keeps itself up to date: a counter over HTTP, with a database that goes forward and
+//! back with the version. Run it, publish a newer version, and watch the count go on:
 //!
 //! ```console
 //! $ cargo run --example embedded -- --set 'job.listen=127.0.0.1:8080' --set source.listing=/srv/releases run
 //! $ curl 127.0.0.1:8080
 //! ```
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a job reaches its own files as it likes")]
-
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use exuvia::node::axum::{Router, routing::get};
 use exuvia::node::{App, JobContext, JobError};
+use exuvia::state::{Schema, Step};
 
 /// What `self-describe` tells, and what a release of this build must be signed as.
 const VERSION: &str = match option_env!("EXUVIA_VERSION") {
@@ -27,9 +24,13 @@ const VERSION: &str = match option_env!("EXUVIA_VERSION") {
 /// private halves lie beside them.
 const KEYS: &[&str] = &[include_str!("../tests/keys/release/a.pem"), include_str!("../tests/keys/release/b.pem")];
 
+/// The database: its mark, the oldest epoch that this version can migrate from, and every step so far.
+const STATE: Schema =
+    Schema::new(0x436e_7472, 1, &[Step::Sql("CREATE TABLE count (n INTEGER); INSERT INTO count VALUES (0)")]);
+
 fn main() -> ExitCode {
     // Every verb of `exuvia`, for this product: run, upgrade, status, rollback, …
-    exuvia::cli::main(&App::new("counter", VERSION, KEYS, job))
+    exuvia::cli::main(&App::new("counter", VERSION, KEYS, job).with_state(STATE))
 }
 
 /// The job: it runs in each worker, and for as long as the worker does.
@@ -38,17 +39,12 @@ fn job(context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobError>>
 }
 
 async fn count(context: JobContext) -> Result<(), JobError> {
-    // `App::new` means `Overlap::StopFirst`: the version before has left, so this lock is free.
-    let path = context.folder()?.join("count");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    file.try_lock()?;
-    let file = Arc::new(Mutex::new(file));
+    // Made or migrated by now. `App::new` means `Overlap::StopFirst`: the version before has left.
+    let database = Arc::new(Mutex::new(context.database()?));
     let next = move || {
-        let file = file.lock().expect("no holder panics");
-        let mut bytes = [0; 8];
-        let count = file.read_exact_at(&mut bytes, 0).map_or(0, |()| u64::from_be_bytes(bytes)) + 1;
-        file.write_all_at(&count.to_be_bytes(), 0).expect("the disk takes eight bytes");
-        format!("{count} {VERSION}\n")
+        let database = database.lock().expect("no holder panics");
+        let next = database.query_row("UPDATE count SET n = n + 1 RETURNING n", [], |row| row.get::<_, i64>(0));
+        format!("{} {VERSION}\n", next.expect("the disk takes a number"))
     };
     // Open since before this version was: who connects while versions change waits, and is answered.
     let listener = context.take_listener().ok_or("set job.listen, such as [\"127.0.0.1:8080\"]")?;

@@ -9,35 +9,55 @@ pub mod sys;
 
 pub mod console;
 
+#[cfg(feature = "node")]
 pub mod config;
 
 pub mod crypto;
 
+pub mod snapshot;
+
+pub mod recovery;
+
+#[cfg(feature = "node")]
 pub mod tuf;
 
+#[cfg(feature = "node")]
 pub mod archive;
 
+#[cfg(feature = "node")]
 pub mod cache;
 
+#[cfg(feature = "node")]
 pub mod fetch;
 
+#[cfg(feature = "node")]
 pub mod rollout;
 
+#[cfg(feature = "node")]
 pub mod ledger;
 
+#[cfg(feature = "node")]
+pub mod state;
+
+#[cfg(feature = "node")]
 pub mod install;
 
+#[cfg(feature = "node")]
 pub mod doctor;
 
+#[cfg(feature = "node")]
 pub mod launcher;
 
+#[cfg(feature = "node")]
 pub mod upgrade;
 
+#[cfg(feature = "node")]
 pub mod node;
 
 #[cfg(feature = "tools")]
 pub mod publish;
 
+#[cfg(feature = "node")]
 pub mod cli;
 
 pub mod manual;

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::types::{NodeName, Target, Version};
+use super::snapshot_args::SnapshotArgs;
+use crate::types::{NodeName, Sha256Digest, Target, Version};
 
 /// A node that upgrades itself to releases that its pinned keys signed.
 #[derive(Debug, Parser)]
@@ -73,6 +74,8 @@ pub(super) enum Verb {
     Verify(Verify),
     /// The shared cache of signed archives
     Cache(CacheArgs),
+    /// Copies of the state that this node's job keeps: take, check, put back
+    Snapshot(SnapshotArgs),
     /// Whether anything stands against running and upgrading here, and the command that mends it
     Doctor,
     /// A completion script for a shell, to standard output
@@ -91,6 +94,20 @@ pub(super) enum Verb {
     Rehearse,
     #[command(hide = true)]
     AskHealth(AskHealth),
+    #[command(hide = true)]
+    KeepState,
+    #[command(hide = true)]
+    RestoreState(RestoreState),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreState {
+    /// The snapshot
+    pub(super) snapshot: String,
+    /// Its digest
+    pub(super) digest: Sha256Digest,
+    /// The name under which the state that is there is set aside
+    pub(super) aside: String,
 }
 
 #[derive(Debug, Args)]
@@ -195,7 +212,7 @@ fn attempt(text: &str) -> Result<crate::ledger::AttemptId, String> {
 }
 
 /// A friendly span; a day is 24 hours.
-fn span(text: &str) -> Result<jiff::SignedDuration, String> {
+pub(super) fn span(text: &str) -> Result<jiff::SignedDuration, String> {
     let wanted = |_| "must be a time such as 90m, 2h or 3d".to_owned();
     let span: jiff::Span = text.parse().map_err(wanted)?;
     let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wanted)?;
@@ -297,7 +314,7 @@ mod tests {
     #[test]
     fn the_exit_codes_and_every_verb_are_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for word in ["EXIT CODES", "why", "unveto", "doctor", "completions", "man", "cache"] {
+        for word in ["EXIT CODES", "why", "unveto", "doctor", "completions", "man", "cache", "snapshot"] {
             assert!(help.contains(word), "{word}");
         }
     }

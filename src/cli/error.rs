@@ -5,8 +5,9 @@ use crate::install::InstallError;
 use crate::launcher::LauncherError;
 use crate::ledger::LedgerError;
 use crate::node::{AppError, Failure, FailureKind, WorkerError};
+use crate::snapshot::SnapshotError;
 use crate::sys::SysError;
-use crate::types::{NodeName, Version};
+use crate::types::{NodeIdError, NodeName, Version};
 use crate::upgrade::UpgradeError;
 
 /// What ends a program of a node.
@@ -26,6 +27,14 @@ pub(super) enum CliError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(
+        "node {0} is running, and its state cannot be exchanged under it; nothing was changed. Stop the node first, and start it again afterwards"
+    )]
+    RestoreWhileRunning(NodeName),
+    #[error("the id in the node's ledger {0}; nothing was changed. Restart the node, which looks its ledger over")]
+    NodeId(NodeIdError),
     #[error(transparent)]
     Sys(#[from] SysError),
     #[error("{}", .0.message)]
@@ -88,13 +97,18 @@ impl ToolError for CliError {
                 WorkerError::Launcher(_) => Exit::Usage,
                 WorkerError::Install(error) => of_install(error),
                 WorkerError::Ledger(_) | WorkerError::Sys(_) => Exit::Storage,
-                WorkerError::App(_) | WorkerError::Io(_) | WorkerError::Job(_) | WorkerError::Protocol { .. } => {
-                    Exit::Unexpected
-                }
+                WorkerError::State(error) if error.is_storage() => Exit::Storage,
+                WorkerError::App(_)
+                | WorkerError::Io(_)
+                | WorkerError::Job(_)
+                | WorkerError::Protocol { .. }
+                | WorkerError::State(_) => Exit::Unexpected,
             },
             Self::Install(error) => of_install(error),
             Self::Ledger(_) | Self::Cache(_) | Self::Sys(_) | Self::Output(_) => Exit::Storage,
-            Self::NodeRuns(_) => Exit::Busy,
+            Self::Snapshot(error) => error.exit(),
+            Self::NodeId(_) => Exit::Storage,
+            Self::NodeRuns(_) | Self::RestoreWhileRunning(_) => Exit::Busy,
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
             Self::NoVerdict { .. } => Exit::Busy,

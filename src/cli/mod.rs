@@ -11,11 +11,14 @@ mod error;
 mod follow;
 mod health;
 mod history;
+mod keep;
 mod manual;
 mod node;
 mod policy;
 mod recover;
 mod session;
+mod snapshot;
+mod snapshot_args;
 mod status;
 mod untried;
 mod upgrade;
@@ -59,6 +62,8 @@ pub fn main(app: &App) -> ExitCode {
         Verb::SelfDescribe => node::describe(app),
         Verb::Rehearse => node::rehearse(app, &cli),
         Verb::AskHealth(verb) => health::ask(app, &cli, verb),
+        Verb::KeepState => keep::keep(app, &cli),
+        Verb::RestoreState(verb) => keep::restore(app, &cli, verb),
         Verb::Upgrade(verb) => upgrade::upgrade(app, &cli, verb),
         Verb::Rollback(verb) => upgrade::rollback(app, &cli, verb),
         Verb::Status => status::status(app, &cli),
@@ -71,6 +76,7 @@ pub fn main(app: &App) -> ExitCode {
         Verb::Resume => policy::resume(app, &cli),
         Verb::Verify(verb) => verify::verify(app, &cli, verb),
         Verb::Cache(verb) => cache::cache(app, &cli, verb),
+        Verb::Snapshot(verb) => snapshot::snapshot(app, &cli, verb),
         Verb::Doctor => doctor::doctor(app, &cli),
         Verb::Completions(verb) => manual::completions(app, verb),
         Verb::Man => manual::page(app),

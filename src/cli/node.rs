@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args::Cli;
 use super::doctor;
 use super::error::CliError;
+use super::keep::finish_restore;
 use super::session::{committed, configuration, data, follow_log_settings, for_node};
 use crate::config::{HANDED_FILES, Loaded, Strictness, take_files};
 use crate::console::say_json;
@@ -36,6 +37,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         files,
         configuration: configuration(app, cli)?,
         apply: follow_log_settings,
+        mend: finish_restore,
     };
     launcher::run(setup, baton)?;
     Ok(ExitCode::SUCCESS)
@@ -56,22 +58,27 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
         protocol: Dialect::OURS.newest,
         oldest_protocol: Some(Dialect::OURS.oldest),
         overlap: app.overlap,
+        state: app.state.map(|schema| schema.epochs()),
     });
     Ok(ExitCode::SUCCESS)
 }
 
 /// Everything that a launcher's start needs, and nothing done: what fails here would fail there.
 pub(super) fn rehearse(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let configuration = configuration(app, cli)?;
-    let loaded = if std::env::var_os(HANDED_FILES).is_some() {
-        let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
-        let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
-        configuration.read_from(files, Strictness::Lenient)?
-    } else {
-        configuration.read(Strictness::Lenient)?
-    };
-    let settings = loaded.settings;
+    let settings = handed_or_read(app, cli)?.settings;
     app.keyring()?;
     data(&settings)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Settings from the configuration files that whoever started this process handed on; without them, from what lies
+/// there.
+pub(super) fn handed_or_read(app: &App, cli: &Cli) -> Result<Loaded, CliError> {
+    let configuration = configuration(app, cli)?;
+    if std::env::var_os(HANDED_FILES).is_none() {
+        return Ok(configuration.read(Strictness::Lenient)?);
+    }
+    let files = io::stdin().as_fd().try_clone_to_owned().and_then(take_files);
+    let files = files.map_err(|error| SysError::io("read", "standard input", error))?;
+    Ok(configuration.read_from(files, Strictness::Lenient)?)
 }

@@ -11,7 +11,7 @@ use crate::console::{say, say_json};
 use crate::fetch::ReleaseSource;
 use crate::install::RescueState;
 use crate::ledger::DistrustedKey;
-use crate::node::{App, Event, Request, Status, connect};
+use crate::node::{App, Event, Fact, Request, Status, connect};
 use crate::tuf::Standing;
 
 pub(super) fn status(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
@@ -73,6 +73,9 @@ fn tell(status: &Status) {
     say(&format!("doing      {}", status.activity));
     if let Some(vitals) = &status.vitals {
         say(&format!("vitals     {vitals}"));
+    }
+    for Fact { name, value } in &status.job {
+        say(&format!("{name:<10} {value}"));
     }
     if let Some(trial) = &status.trial {
         say(&format!("trial      {trial}"));

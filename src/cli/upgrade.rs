@@ -186,6 +186,7 @@ impl Ask for Recorder {
             lease: None,
             since: Timestamp::now(),
             before: None,
+            state: None,
         };
         let noted = note(install, node, running, trial);
         match noted {

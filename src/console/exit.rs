@@ -56,6 +56,12 @@ pub trait ToolError: Error {
     }
 }
 
+impl<E: ToolError + 'static> From<E> for Box<dyn ToolError> {
+    fn from(error: E) -> Self {
+        Box::new(error)
+    }
+}
+
 impl ToolError for SysError {
     fn exit(&self) -> Exit {
         Exit::Storage

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::role::{Release, ReleaseMetadata, Role};
-use crate::types::ReleaseId;
+use super::role::{NodeSnapshot, Release, ReleaseMetadata, Role};
+use crate::types::{NodeId, Product, ReleaseId};
 
 /// The FIPS 204 context string: what the signed bytes are, and which release they belong to.
 ///
@@ -39,6 +39,15 @@ impl Context<ReleaseMetadata> {
     #[must_use]
     pub fn metadata() -> Self {
         Self { text: String::new(), role: PhantomData }
+    }
+}
+
+impl Context<NodeSnapshot> {
+    /// For the manifest of a snapshot: `exuvia/v1/snapshot/<product>/<node id>`. One part fewer than a
+    /// release has, so none of its contexts is the same.
+    #[must_use]
+    pub fn snapshot(product: &Product, node: &NodeId) -> Self {
+        Self { text: format!("exuvia/v1/snapshot/{product}/{node}"), role: PhantomData }
     }
 }
 
@@ -86,6 +95,8 @@ mod tests {
             let of = |id: &ReleaseId| [Context::archive(id).to_string(), Context::tar(id).to_string()];
             let [archive, tar] = of(&a);
             prop_assert_ne!(&archive, &tar);
+            let snapshot = Context::snapshot(&a.product, &"0".repeat(32).parse().unwrap()).to_string();
+            prop_assert!(snapshot != archive && snapshot != tar);
             prop_assert_eq!(a == b, of(&b).contains(&archive));
             prop_assert_eq!(a == b, of(&b).contains(&tar));
         }
@@ -100,5 +111,6 @@ mod tests {
         };
         assert!(Context::archive(&id).as_bytes().len() <= 255);
         assert!(Context::tar(&id).as_bytes().len() <= 255);
+        assert!(Context::snapshot(&id.product, &"0".repeat(32).parse().unwrap()).as_bytes().len() <= 255);
     }
 }

@@ -12,7 +12,6 @@ mod keccak;
 mod keyring;
 mod public;
 mod role;
-#[cfg(feature = "tools")]
 mod secret;
 mod shake256;
 mod signature;
@@ -22,7 +21,6 @@ mod vectors;
 pub use context::Context;
 pub use keyring::{Keyring, KeyringError};
 pub use public::{KeyError, Mu, PublicKey, VerifyError};
-pub use role::{Release, ReleaseMetadata, Role};
-#[cfg(feature = "tools")]
+pub use role::{NodeSnapshot, Release, ReleaseMetadata, Role};
 pub use secret::{SecretKey, SignError};
 pub use signature::{Signature, SignatureLength};

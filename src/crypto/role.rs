@@ -22,8 +22,17 @@ impl Role for ReleaseMetadata {
     const NAME: &'static str = "metadata";
 }
 
+/// Signs copies of one node's state: a node's own key, which no build pins.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSnapshot;
+
+impl Role for NodeSnapshot {
+    const NAME: &'static str = "snapshot";
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Release {}
     impl Sealed for super::ReleaseMetadata {}
+    impl Sealed for super::NodeSnapshot {}
 }

@@ -269,6 +269,8 @@ impl Install {
             Some(old) => {
                 let mut record = NodeRecord::new(state.committed.clone(), state.epoch);
                 record.verdicts.clone_from(&old.verdicts);
+                record.pairs.clone_from(&old.pairs);
+                record.restore.clone_from(&old.restore);
                 record.previous = (old.running != record.running).then_some(old.running);
                 (record, Adopted::Committed)
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::binary::Installed;
 use super::error::InstallError;
 use super::lease::LeaseEpoch;
+use super::pair::{Pair, Restore, StateChange};
 use super::vitals::Vitals;
 use crate::sys::{Dir, Refusal, SysError};
 use crate::types::ByteLimit;
@@ -71,6 +72,12 @@ pub struct NodeRecord {
     /// The last verdicts, oldest first, at most [`NodeRecord::VERDICTS`].
     #[serde(default)]
     pub verdicts: Vec<Verdict>,
+    /// What was saved before migrations of the job's state, oldest first, at most [`NodeRecord::PAIRS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Pair>,
+    /// The job's state must go back before any worker opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
 }
 
 /// Why a version is tried.
@@ -119,6 +126,9 @@ pub struct Trial {
     /// How the version that served did, right before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Vitals>,
+    /// What it does to the job's state; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateChange>,
 }
 
 /// In words, as an operator reads it.
@@ -130,7 +140,8 @@ impl fmt::Display for Trial {
             Progress::Probation => "serves on probation; nothing is committed yet",
             Progress::Handoff => "has its launcher prove itself; nothing is committed yet",
         };
-        write!(f, "{} {doing} (tries left: {})", self.candidate, self.tries_left)
+        write!(f, "{} {doing} (tries left: {})", self.candidate, self.tries_left)?;
+        self.state.as_ref().map_or(Ok(()), |change| write!(f, "; {change}"))
     }
 }
 
@@ -180,6 +191,9 @@ pub struct Verdict {
 impl Verdict {
     /// The reason of a trial that ended because nobody could tell the candidate's health.
     pub const HEALTH: &str = "health";
+    /// The reason of a trial that ended because the job's state could not be saved before it, or not be brought
+    /// back.
+    pub const STATE: &str = "state";
 
     /// Whether it claims to have fallen later than `now`, by more than the clocks of a host can differ.
     #[must_use]
@@ -203,7 +217,15 @@ impl NodeRecord {
     /// A node that runs `running` and has no past.
     #[must_use]
     pub fn new(running: Installed, install_epoch: u64) -> Self {
-        Self { running, previous: None, install_epoch, trial: None, verdicts: Vec::new() }
+        Self {
+            running,
+            previous: None,
+            install_epoch,
+            trial: None,
+            verdicts: Vec::new(),
+            pairs: Vec::new(),
+            restore: None,
+        }
     }
 
     /// Ends the trial with a verdict.

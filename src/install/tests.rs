@@ -130,6 +130,7 @@ pub(super) fn trial(candidate: &Installed, lease: Option<LeaseEpoch>) -> Trial {
         lease,
         since: Timestamp::now(),
         before: None,
+        state: None,
     }
 }
 

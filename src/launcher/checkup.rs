@@ -4,13 +4,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::worker::{HIDDEN, Tail};
+use super::beside::Beside;
+use super::worker::HIDDEN;
 use crate::config::HealthChecks;
 use crate::install::Binary;
-use crate::sys::{ChildPid, Exit, Moment, OutputPipe, Piece, Program, kill_marked, nothing_to_read, spawn_command};
+use crate::sys::{ChildPid, Exit, Moment, Program, nothing_to_read, spawn_command};
 use crate::types::Health;
 
 /// What is asked how a worker is.
@@ -47,21 +48,15 @@ pub(super) struct Checkup(Option<Running>);
 #[derive(Debug)]
 struct Running {
     check: Check,
-    pid: ChildPid,
-    marker: String,
-    output: Option<OutputPipe>,
-    tail: Tail,
+    process: Beside,
     patience: Duration,
     deadline: Moment,
-    exit: Option<Exit>,
 }
 
 /// Marks a check and everything that it starts.
 const MARKER: &str = "EXUVIA_INTERNAL_CHECK";
 /// What a check that asks an address may take beyond its time to be started and to end.
 const MARGIN: Duration = Duration::from_secs(2);
-/// Pieces of output that are read at a time: more would keep the launcher from its work.
-const PIECES: usize = 16;
 
 /// The checks that are configured.
 pub(super) fn configured(checks: &HealthChecks) -> Vec<Check> {
@@ -80,33 +75,21 @@ impl Checkup {
         options: &[OsString],
     ) -> Result<(), Answer> {
         let attempt = || -> io::Result<Running> {
-            let (output, theirs) = OutputPipe::new()?;
-            let mut random = [0; 12];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let id = hex::encode(random);
-            let env = [(MARKER, OsString::from(&id))];
-            let (pid, patience) = match check {
-                Check::Command => (spawn_command(&checks.command, &env, HIDDEN, &theirs)?, checks.timeout),
+            let mut patience = checks.timeout;
+            let process = Beside::start(MARKER, |mark, theirs| match check {
+                Check::Command => spawn_command(&checks.command, &[mark], HIDDEN, theirs),
                 Check::Url => {
+                    patience += MARGIN;
                     let url = checks.url.clone().unwrap_or_default();
                     let within = checks.timeout.as_millis().to_string();
                     let ask = ["ask-health".to_owned(), url, within].map(OsString::from);
                     let args: Vec<_> = options.iter().cloned().chain(ask).collect();
                     let (handle, name) = (own.file(), own.path().as_os_str());
-                    let program = Program { handle, name, args: &args, env: &env, hidden_env: HIDDEN };
-                    (program.spawn(nothing_to_read()?, &theirs)?, checks.timeout + MARGIN)
+                    let program = Program { handle, name, args: &args, env: &[mark], hidden_env: HIDDEN };
+                    program.spawn(nothing_to_read()?, theirs)
                 }
-            };
-            Ok(Running {
-                check,
-                pid,
-                marker: format!("{MARKER}={id}"),
-                output: Some(output),
-                tail: Tail::default(),
-                patience: checks.timeout,
-                deadline: Moment::now().after(patience),
-                exit: None,
-            })
+            })?;
+            Ok(Running { check, process, patience: checks.timeout, deadline: Moment::now().after(patience) })
         };
         match attempt() {
             Ok(running) => {
@@ -126,12 +109,12 @@ impl Checkup {
 
     /// The process of the check.
     pub(super) fn pid(&self) -> Option<ChildPid> {
-        self.0.as_ref().filter(|running| running.exit.is_none()).map(|running| running.pid)
+        self.0.as_ref().and_then(|running| running.process.pid())
     }
 
     /// What it writes.
     pub(super) fn output(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_ref().and_then(|running| running.output.as_ref()).map(AsFd::as_fd)
+        self.0.as_ref().and_then(|running| running.process.output())
     }
 
     /// Until when it must have answered.
@@ -148,23 +131,17 @@ impl Checkup {
 
     /// A child was reaped: whether it was the check.
     pub(super) fn note_exit(&mut self, pid: ChildPid, exit: Exit) -> bool {
-        match &mut self.0 {
-            Some(running) if running.pid == pid => {
-                running.exit = Some(exit);
-                true
-            }
-            _ => false,
-        }
+        self.0.as_mut().is_some_and(|running| running.process.note_exit(pid, exit))
     }
 
     /// Its answer, once it has one. `children` are this launcher's workers.
     pub(super) fn answer(&mut self, now: Moment, children: &[ChildPid]) -> Option<Answer> {
         let running = self.0.as_mut()?;
-        running.read();
+        running.process.read();
         let check = running.check;
-        let (health, detail) = match running.exit {
+        let (health, detail) = match running.process.exit() {
             Some(Exit::Code(code)) => {
-                let said = running.last_words();
+                let said = running.process.last_words();
                 (Health::of_exit_code(code), format!("{check} ended with exit code {code}{said}"))
             }
             Some(exit @ Exit::Signal(_)) => (Health::Inconclusive, format!("{check} was ended by {exit}")),
@@ -180,32 +157,7 @@ impl Checkup {
     /// Ends the check with all that it started: its answer is not waited for.
     pub(super) fn cancel(&mut self, children: &[ChildPid]) {
         if let Some(running) = self.0.take() {
-            if running.exit.is_none() {
-                running.pid.kill_group();
-            }
-            let _ = kill_marked(&running.marker, children);
+            running.process.end(children);
         }
-    }
-}
-
-impl Running {
-    fn read(&mut self) {
-        let mut piece = [0; 4096];
-        for _ in 0..PIECES {
-            let Some(output) = &self.output else { return };
-            match output.read_now(&mut piece) {
-                Piece::Bytes(n) => self.tail.push(&piece[..n]),
-                Piece::Nothing => return,
-                Piece::End => self.output = None,
-            }
-        }
-    }
-
-    /// The last line that it wrote, for a sentence.
-    fn last_words(&self) -> String {
-        let text = self.tail.text();
-        let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let plain: String = line.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-        if plain.is_empty() { plain } else { format!(": {plain}") }
     }
 }

@@ -9,14 +9,20 @@
 //!   release, and a kill from outside spends a try but passes no verdict;
 //! - a candidate that is ready and sick is found out: by what it says of itself, or by checks that the
 //!   launcher starts; what it cannot be blamed for ends its trial without a verdict on it;
+//! - a candidate that migrates the job's state starts only when that was saved, and the version before starts again
+//!   only when its own state is back: both are on disk before they happen;
 //! - a failed worker is killed with its process group and with whatever escaped from it;
 //! - nothing that came over a network is parsed here, and no connection is opened.
 
 mod bedside;
+mod beside;
 mod checkup;
 mod dialect;
+mod ending;
+mod errand;
 mod handoff;
 mod judge;
+mod keeping;
 mod protocol;
 mod reload;
 mod renewal;
@@ -31,6 +37,7 @@ mod wire;
 mod worker;
 
 pub use dialect::Dialect;
+pub use errand::{ErrandSays, Saved};
 pub use handoff::Baton;
 pub use protocol::{GiveUp, Hello, Listener, Reloads, Reported, ToLauncher, ToWorker, TryReply, TryRequest};
 pub use setup::{CONTROL_SOCKET, LauncherError, Setup};

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::dialect::Dialect;
-use crate::install::{Installed, Purpose, Verdict};
-use crate::types::{Health, NodeName, Overlap, Version};
+use crate::install::{Installed, Purpose, StateChange, Verdict};
+use crate::types::{Health, Migration, NodeName, Overlap, StateEpochs, Version};
 
 /// From a worker to its launcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub enum ToLauncher {
     Vitals(Reported),
     /// It would have more if it were started now: a ledger, or an install that it may change.
     Renew,
+    /// It cannot open the job's state as that is: it has to be migrated first, or a newer version has done so.
+    State {
+        /// The epoch that is there.
+        found: u32,
+        /// What the worker understands.
+        epochs: StateEpochs,
+    },
 }
 
 /// What a worker tells about its job: again with each sign of life, and at once when its health changes.
@@ -71,6 +78,9 @@ pub struct TryRequest {
     /// What the candidate says of itself. One that says nothing is not run beside another.
     #[serde(default)]
     pub overlap: Overlap,
+    /// What it does to the job's state; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateChange>,
 }
 
 /// From a launcher to one of its workers.
@@ -122,6 +132,10 @@ pub struct Hello {
     /// them: what lies there by now may be half written, or refused.
     #[serde(default)]
     pub files: bool,
+    /// The migration of the job's state that this worker may do: what it takes back is on disk. None other may be
+    /// done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrate: Option<Migration>,
 }
 
 /// How often the configuration was read again since the launcher's start.

@@ -81,7 +81,8 @@ impl Supervisor {
 
     pub(super) fn is_changing_workers(&self) -> bool {
         let on_trial = self.progress().is_some_and(|progress| progress != Progress::Pending);
-        on_trial || self.successor.is_some() || self.unproven.is_some()
+        let restores = self.keeping.errand.is_some() || self.record.restore.is_some();
+        on_trial || restores || self.successor.is_some() || self.unproven.is_some()
     }
 
     fn try_reload(&mut self) -> Result<(), ReloadError> {

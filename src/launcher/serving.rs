@@ -51,6 +51,7 @@ impl Supervisor {
                     worker.said = reported;
                 }
             }
+            ToLauncher::State { found, epochs } => self.hear_needs(found, epochs),
             ToLauncher::Watchdog | ToLauncher::Overlap(_) | ToLauncher::Stopping => {}
         }
     }
@@ -95,11 +96,17 @@ impl Supervisor {
 
     /// Starts the version that this node runs. What goes wrong is tried again, more and more slowly.
     pub(super) fn start_running(&mut self) {
+        if self.keeping.errand.is_some() {
+            return;
+        }
         if self.must_wait_for_leaving() {
             self.restart.due = Some(Moment::now());
             return;
         }
         self.restart.due = None;
+        if self.sees_to_state_of_running() {
+            return;
+        }
         match self.start_same_version() {
             Ok(worker) => self.active = Some(worker),
             Err(error) => {
@@ -112,7 +119,7 @@ impl Supervisor {
 
     /// Whether somebody who may not be there beside another worker has yet to go.
     pub(super) fn must_wait_for_leaving(&self) -> bool {
-        self.leaving.iter().any(|(worker, _)| worker.overlap == Overlap::StopFirst)
+        self.state_is_taken() || self.leaving.iter().any(|(worker, _)| worker.overlap == Overlap::StopFirst)
     }
 
     /// A worker of the version that this node runs.
@@ -152,6 +159,7 @@ impl Supervisor {
             listeners: self.sockets.listeners(),
             reloads: self.reloads,
             files: files.is_some(),
+            migrate: self.word_for(on_trial),
         };
         let mut fds: Vec<_> = self.sockets.fds().collect();
         fds.extend(files.as_ref().map(AsFd::as_fd));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::{ConfigFile, Configuration, HealthChecks, Settings, Trial};
 use crate::install::InstallError;
-use crate::sys::{PrivateDir, SysError};
+use crate::sys::{Lock, PrivateDir, SysError};
 use crate::types::{NodeName, Product, Version};
 
 /// What a launcher must be told.
@@ -38,6 +38,9 @@ pub struct Setup {
     pub configuration: Configuration,
     /// Called at a reload, with the settings that take effect: what is not the launcher's, such as logs.
     pub apply: fn(&Settings),
+    /// Called at a start, with the node's lock, before anybody opens what the node keeps: finishes what was cut short
+    /// there.
+    pub mend: fn(&PrivateDir, &Lock) -> Result<(), String>,
 }
 
 /// Why a launcher did not start, or ended.

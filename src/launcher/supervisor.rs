@@ -2,7 +2,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::bedside::Bedside;
+use super::errand::Errand;
 use super::handoff::Baton;
+use super::keeping::Keeping;
 use super::protocol::{Reloads, ToWorker};
 use super::reload::{Before, Successor};
 use super::serving::Restart;
@@ -47,6 +49,8 @@ pub(super) struct Supervisor {
     pub(super) restart: Restart,
     /// The health of the version that serves and of the candidate, around a trial.
     pub(super) bedside: Bedside,
+    /// The job's state around a trial.
+    pub(super) keeping: Keeping,
     /// What happened is not on disk yet, and when that is tried again.
     pub(super) unsaved: Option<Moment>,
     stopping: bool,
@@ -90,6 +94,7 @@ impl Supervisor {
         if strays > 0 {
             tracing::warn!(event = "strays_killed", strays, "the launcher before was killed, and its workers stayed");
         }
+        (setup.mend)(&setup.data, &lock).map_err(std::io::Error::other)?;
         let own = own_binary()?;
         let install = Install::open_or_detached(&setup.committed, &setup.product, &setup.data)?;
         if let Some(reason) = install.why_detached() {
@@ -169,6 +174,7 @@ impl Supervisor {
             leaving: Vec::new(),
             restart: Restart::default(),
             bedside: Bedside::default(),
+            keeping: Keeping::default(),
             unsaved: None,
             stopping: false,
             cold: false,
@@ -184,7 +190,8 @@ impl Supervisor {
             self.start_next();
             self.meet_deadlines(listened);
             self.reload_if_due();
-            if self.stopping && self.active.is_none() && self.candidate.is_none() && self.leaving.is_empty() {
+            let alone = self.active.is_none() && self.candidate.is_none() && self.keeping.errand.is_none();
+            if self.stopping && alone && self.leaving.is_empty() {
                 tracing::info!(event = "node_stopped");
                 return Ok(());
             }
@@ -208,6 +215,7 @@ impl Supervisor {
             fds.extend(worker.output.as_ref().map(AsFd::as_fd));
         }
         fds.extend(self.bedside.checkup.output());
+        fds.extend(self.keeping.errand.as_ref().and_then(Errand::output));
         let now = Moment::now();
         let patience = self.deadlines().map(|deadline| now.until(deadline)).min().unwrap_or(Duration::from_mins(10));
         // One millisecond more, so that a deadline has passed when it is looked at.
@@ -233,6 +241,9 @@ impl Supervisor {
             successor.deadline = successor.deadline.after(late);
         }
         self.bedside.forgive(late);
+        if let Some(errand) = &mut self.keeping.errand {
+            errand.forgive(late);
+        }
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
@@ -249,10 +260,12 @@ impl Supervisor {
         self.active.iter_mut().chain(candidate).chain(successor).chain(leaving)
     }
 
-    /// The pids of all that are not reaped yet and are no orphans: workers, a check, and companions.
+    /// The pids of all that are not reaped yet and are no orphans: workers, a check, an errand, and companions.
     pub(super) fn children(&self) -> Vec<ChildPid> {
         let companions = self.companions.iter().copied();
-        self.workers().map(|worker| worker.pid).chain(self.bedside.checkup.pid()).chain(companions).collect()
+        let errand = self.keeping.errand.as_ref().and_then(Errand::pid);
+        let beside = self.bedside.checkup.pid().into_iter().chain(errand);
+        self.workers().map(|worker| worker.pid).chain(beside).chain(companions).collect()
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Moment> {
@@ -268,7 +281,9 @@ impl Supervisor {
         let leaving = self.leaving.iter().map(|(_, deadline)| *deadline);
         let restart = self.restart.due.filter(|_| !self.must_wait_for_leaving());
         let health = self.bedside.deadlines(self.leaving.is_empty(), now);
-        active.chain(candidate).chain(successor).chain(leaving).chain(restart).chain(self.unsaved).chain(health)
+        let errand = self.keeping.errand.iter().map(Errand::deadline);
+        let later = restart.into_iter().chain(self.unsaved).chain(health).chain(errand);
+        active.chain(candidate).chain(successor).chain(leaving).chain(later)
     }
 
     fn note_exits(&mut self) {
@@ -276,6 +291,9 @@ impl Supervisor {
             // Its number may be given to an orphan later.
             self.companions.retain(|companion| *companion != pid);
             if self.bedside.checkup.note_exit(pid, exit) {
+                continue;
+            }
+            if self.keeping.errand.as_mut().is_some_and(|errand| errand.note_exit(pid, exit)) {
                 continue;
             }
             if let Some(worker) = self.workers_mut().find(|worker| worker.pid == pid) {
@@ -334,6 +352,7 @@ impl Supervisor {
                 self.active_ended(how);
             }
         }
+        self.see_to_errand(now);
         self.see_to_health(now);
         self.meet_trial_deadlines(now);
         self.meet_successor_deadline(now);
@@ -363,6 +382,7 @@ impl Supervisor {
     /// An operator, or the service manager, wants the node to stop. Never held against a release.
     fn stop(&mut self) {
         if self.stopping {
+            self.cancel_errand();
             let children = self.children();
             for worker in self.workers() {
                 worker.kill(&children);
@@ -374,6 +394,7 @@ impl Supervisor {
         self.restart.due = None;
         tracing::info!(event = "node_stopping");
         notify_service_manager("STOPPING=1");
+        self.cancel_errand();
         self.set_trial_aside();
         let candidate = self.candidate.take().map(|(worker, _)| worker);
         let successor = self.successor.take().map(|successor| successor.worker);

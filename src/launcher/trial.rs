@@ -8,7 +8,8 @@
 //!      └── set_trial_aside ──┴────────────────────┴── fail: back to the version before ────────┘
 //! ```
 //!
-//! How healthy the candidate is in the meantime is the matter of [`super::bedside`].
+//! How healthy the candidate is in the meantime is the matter of [`super::bedside`]; what it does to the job's state,
+//! of [`super::keeping`]; how it ends without a commit, of [`super::ending`].
 
 use std::time::Duration;
 
@@ -20,10 +21,8 @@ use super::protocol::{GiveUp, ToLauncher, ToWorker, TryReply, TryRequest};
 use super::sockets::Sockets;
 use super::supervisor::Supervisor;
 use super::verdict::{Failure, doing};
-use crate::install::{
-    Binary, CommitError, Committed, InstallError, Installed, LeaseEpoch, LeaseOutcome, Progress, Trial,
-};
-use crate::sys::{Exit, Moment, blames_host, end_myself_after};
+use crate::install::{Binary, CommitError, Committed, InstallError, Installed, LeaseOutcome, Progress, Trial};
+use crate::sys::{Moment, blames_host, end_myself_after};
 use crate::types::Overlap;
 
 /// What a launcher may take, beyond its time to prove itself, before the kernel ends it.
@@ -31,9 +30,6 @@ const HANDOFF_MARGIN: Duration = Duration::from_secs(10);
 
 /// Until a commit is tried again for which the disk had no room.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
-
-/// The exit code by which a worker says that it could not use its files: a full disk, say.
-const STORAGE: i32 = 9;
 
 /// A candidate that was admitted to its trial.
 #[derive(Debug)]
@@ -45,36 +41,9 @@ pub(super) struct Next {
 }
 
 impl Supervisor {
-    /// At a start: what became of a trial that was under way when the launcher before ended.
-    pub(super) fn recover_trial(&mut self) {
-        let install = self.install.clone();
-        // Also the one of a kill between the lease and the record that names it.
-        if let Err(error) = install.drop_leases_of(&self.setup.node) {
-            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
-            self.save_later();
-        }
-        let Some(trial) = self.record.trial.clone() else { return };
-        if trial.progress == Progress::Pending {
-            return;
-        }
-        let committed = install.committed().ok().flatten();
-        if trial.progress == Progress::Handoff && committed.as_ref() == Some(&trial.candidate) {
-            // The swap was done, and only the note of it is missing.
-            self.record_success(&trial);
-        } else if trial.tries_left == 0 {
-            let detail = format!("cut short {} times, last while {}", self.setup.trial.tries, doing(trial.progress));
-            self.record_failure(&trial, &Failure::bad("tries-exhausted", detail), String::new(), None);
-        } else if let Some(trial) = &mut self.record.trial {
-            tracing::warn!(event = "trial_was_cut_short", version = %trial.candidate.version, tries_left = trial.tries_left);
-            trial.progress = Progress::Pending;
-            trial.lease = None;
-        }
-        self.save();
-    }
-
     /// Starts the candidate. The worker that asked hears the answer before anything can fail.
     pub(super) fn begin_trial(&mut self, request: TryRequest) {
-        let (id, overlap) = (request.id.clone(), request.overlap);
+        let (id, overlap, changes_state) = (request.id.clone(), request.overlap, request.state.is_some());
         match self.admit(request) {
             Err(reply) => {
                 if !self.is_at_work() {
@@ -86,8 +55,12 @@ impl Supervisor {
                 self.answer(TryReply::Accepted { id });
                 // Where nobody runs, nobody is in the way either.
                 let running = self.active.as_ref().map_or(overlap, |worker| worker.overlap);
-                let alone = running.with(overlap) == Overlap::StopFirst;
+                let alone = running.with(overlap) == Overlap::StopFirst || changes_state;
                 self.next = Some(Next { candidate, binary, alone });
+                if changes_state {
+                    // Nor does it come back beside the candidate, where it has ended by itself.
+                    self.restart.due = None;
+                }
                 if alone && let Some(old) = self.active.take() {
                     tracing::info!(event = "worker_makes_room", version = %old.runs.version);
                     self.dismiss(old, false);
@@ -100,8 +73,11 @@ impl Supervisor {
     /// Starts the candidate that was admitted, once it may run.
     pub(super) fn start_next(&mut self) {
         let (nobody, stopping) = (self.leaving.is_empty(), self.is_stopping());
-        let Some(Next { candidate, binary, .. }) = self.next.take_if(|next| (!next.alone || nobody) && !stopping)
-        else {
+        let may = self.next.as_ref().is_some_and(|next| (!next.alone || nobody) && !stopping);
+        if !may || self.keeping.errand.is_some() || self.sees_to_state_first() {
+            return;
+        }
+        let Some(Next { candidate, binary, .. }) = self.next.take() else {
             return;
         };
         let deadline = Moment::now().after(self.setup.trial.start);
@@ -134,7 +110,7 @@ impl Supervisor {
 
     /// Everything before the first step, the note of which is on disk then: one try is spent.
     fn admit(&mut self, request: TryRequest) -> Result<(Installed, Binary), TryReply> {
-        let TryRequest { id, candidate, purpose, asked_for, .. } = request;
+        let TryRequest { id, candidate, purpose, asked_for, state, .. } = request;
         if self.is_at_work() {
             return Err(TryReply::Busy { id });
         }
@@ -175,6 +151,7 @@ impl Supervisor {
             lease: Some(epoch),
             since: resumed.map_or_else(Timestamp::now, |trial| trial.since),
             before: self.vitals_before_trial(),
+            state,
         });
         if !self.save() {
             self.record.trial = before;
@@ -260,28 +237,6 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn candidate_ended(&mut self, exit: Exit) {
-        let Some((worker, _)) = &mut self.candidate else { return };
-        worker.copy_output();
-        let progress = self.record.trial.as_ref().map_or(Progress::Starting, |trial| trial.progress);
-        // A full disk, said by its exit code, is no more its fault than a kill.
-        let from_outside = worker.stopping || matches!(exit, Exit::Signal(2 | 9 | 15) | Exit::Code(STORAGE));
-        let tries_left = self.record.trial.as_ref().map_or(0, |trial| trial.tries_left);
-        if from_outside && tries_left == 0 {
-            let detail =
-                format!("cut short {} times, last by {exit} while {}", self.setup.trial.tries, doing(progress));
-            return self.fail(&Failure::bad("tries-exhausted", detail));
-        }
-        if from_outside {
-            // Somebody killed it, it was told to stop, or its disk failed: that spends a try and says
-            // nothing more.
-            tracing::warn!(event = "trial_was_cut_short", %exit, tries_left);
-            self.make_due_again();
-            return self.back_to_running(None);
-        }
-        self.fail(&Failure::bad("exited", format!("it ended with {exit} while {}", doing(progress))));
-    }
-
     /// The candidate's own launcher takes over, from its own place; the committed path is still the old one.
     pub(super) fn hand_off(&mut self) {
         self.leave_bedside();
@@ -311,7 +266,7 @@ impl Supervisor {
     }
 
     /// Becomes `binary`. Returns only on failure.
-    fn pass_baton(&mut self, binary: &Binary) -> std::io::Error {
+    pub(super) fn pass_baton(&mut self, binary: &Binary) -> std::io::Error {
         // The baton borrows nothing, so that it can be taken apart again when exec fails.
         let lock = match self.lock.try_clone() {
             Ok(lock) => lock,
@@ -370,113 +325,5 @@ impl Supervisor {
         self.active = self.candidate.take().map(|(worker, _)| worker);
         tracing::info!(event = "upgrade_committed", version = %trial.candidate.version);
         self.tell_verdict();
-    }
-
-    /// The candidate is out: it is killed, the verdict is recorded, the version before serves again.
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        let Some(trial) = self.record.trial.clone() else { return };
-        self.next = None;
-        let mut failure = failure.clone();
-        if trial.progress == Progress::Starting && self.active.is_none() && self.restart.due.is_none() {
-            let running = &self.record.running.version;
-            failure.detail =
-                format!("{}; {running} had left to make room for it, and is started again", failure.detail);
-        }
-        let after = self.vitals_of_candidate();
-        let children = self.children();
-        let output = match &mut self.candidate {
-            None => String::new(),
-            Some((worker, _)) => {
-                worker.kill(&children);
-                worker.copy_output();
-                worker.tail.text()
-            }
-        };
-        self.record_failure(&trial, &failure, output, after);
-        self.save();
-        // Siblings see the verdict before they may try.
-        if let Some(epoch) = trial.lease {
-            self.give_up_lease(epoch);
-        }
-        self.back_to_running(Some(&trial));
-    }
-
-    /// Kills what is left of the candidate and lets the version before serve.
-    fn back_to_running(&mut self, failed: Option<&Trial>) {
-        end_myself_after(None);
-        self.leave_bedside();
-        let children = self.children();
-        if let Some((worker, _)) = self.candidate.take() {
-            worker.kill(&children);
-            if worker.exit.is_none() {
-                self.await_exit(worker);
-            }
-        }
-        if failed.is_some()
-            && let Err(error) = self.install.prune()
-        {
-            tracing::warn!(event = "prune_failed", %error);
-        }
-        if self.own.digest() != self.record.running.digest && !self.is_committed() {
-            // This launcher came with the candidate: the one that is known to be good takes over again.
-            self.return_to_committed();
-        }
-        if self.active.is_none() && !self.is_stopping() {
-            self.start_running();
-        } else if failed.is_some() {
-            self.tell_verdict();
-        } else if let Some(worker) = self.active.as_ref().filter(|worker| worker.ready) {
-            // It begins the trial again, instead of waiting for its verdict.
-            worker.tell(&ToWorker::Activate);
-        }
-    }
-
-    fn is_committed(&self) -> bool {
-        self.install.committed().ok().flatten().is_none_or(|committed| committed.digest == self.own.digest())
-    }
-
-    fn return_to_committed(&mut self) {
-        let Ok(Some(committed)) = self.install.committed() else { return };
-        // The next launcher knows nothing of a worker that is only to be reaped.
-        self.wait_for_killed();
-        match self.install.open_version(&committed) {
-            Ok(binary) => {
-                tracing::info!(event = "launcher_hands_back", version = %committed.version);
-                let error = self.pass_baton(&binary);
-                tracing::error!(event = "launcher_stays", %error);
-            }
-            Err(error) => tracing::error!(event = "launcher_stays", %error),
-        }
-    }
-
-    /// A stop is under way: the trial is due again at the next start, and the stop costs no try.
-    pub(super) fn set_trial_aside(&mut self) {
-        self.leave_bedside();
-        if self.progress().is_none_or(|progress| progress == Progress::Pending) {
-            return;
-        }
-        self.next = None;
-        if let Some(trial) = &mut self.record.trial {
-            trial.tries_left += 1;
-        }
-        self.make_due_again();
-    }
-
-    /// The trial goes back to its beginning, and siblings may try.
-    fn make_due_again(&mut self) {
-        let Some(trial) = &mut self.record.trial else { return };
-        trial.progress = Progress::Pending;
-        let lease = trial.lease.take();
-        self.save();
-        if let Some(epoch) = lease {
-            self.give_up_lease(epoch);
-        }
-    }
-
-    fn give_up_lease(&mut self, epoch: LeaseEpoch) {
-        if let Err(error) = self.install.release_lease(epoch) {
-            tracing::warn!(event = "lease_not_released", %error, "tries again; it also ends by itself");
-            self.save_later();
-        }
     }
 }

@@ -30,6 +30,7 @@ impl Failure {
 impl Supervisor {
     pub(super) fn record_success(&mut self, trial: &Trial) {
         let after = self.vitals_of_candidate();
+        let state = self.settle_state_change(trial).map_or_else(String::new, |state| format!("; {state}"));
         let from = std::mem::replace(&mut self.record.running, trial.candidate.clone());
         self.record.previous = Some(from.clone());
         self.record.conclude(Verdict {
@@ -39,7 +40,7 @@ impl Supervisor {
             purpose: trial.purpose,
             kind: VerdictKind::Good,
             reason: "committed".to_owned(),
-            detail: "it served through its probation, as worker and as launcher".to_owned(),
+            detail: format!("it served through its probation, as worker and as launcher{state}"),
             since: trial.since,
             at: Timestamp::now(),
             output: String::new(),
@@ -56,6 +57,7 @@ impl Supervisor {
             detail = failure.detail,
             still_running = %self.record.running.version,
         );
+        let state = self.undo_state_change(trial).map_or_else(String::new, |state| format!("; {state}"));
         self.record.conclude(Verdict {
             trial: trial.id.clone(),
             candidate: trial.candidate.clone(),
@@ -63,7 +65,7 @@ impl Supervisor {
             purpose: trial.purpose,
             kind: failure.kind,
             reason: failure.reason.to_owned(),
-            detail: failure.detail.clone(),
+            detail: format!("{}{state}", failure.detail),
             since: trial.since,
             at: Timestamp::now(),
             output,

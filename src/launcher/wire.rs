@@ -24,6 +24,7 @@ impl ToLauncher {
             Self::Try(request) => format!("X_TRY={}", json(request)),
             Self::GiveUp(trial) => format!("X_GIVE_UP={}", json(trial)),
             Self::Vitals(reported) => format!("X_VITALS={}", json(reported)),
+            Self::State { found, epochs } => format!("X_STATE={}", json(&(found, epochs))),
             Self::Renew => "X_RENEW=1".to_owned(),
         }
         .into_bytes()
@@ -42,6 +43,7 @@ impl ToLauncher {
                 "X_TRY" => serde_json::from_str(value).ok().map(Self::Try),
                 "X_GIVE_UP" => serde_json::from_str(value).ok().map(Self::GiveUp),
                 "X_VITALS" => serde_json::from_str(value).ok().map(Self::Vitals),
+                "X_STATE" => serde_json::from_str(value).ok().map(|(found, epochs)| Self::State { found, epochs }),
                 "X_RENEW" => Some(Self::Renew),
                 _ => None,
             })
@@ -93,8 +95,8 @@ mod tests {
     use super::super::dialect::Dialect;
     use super::super::protocol::{Listener, Reported, TryRequest};
     use super::*;
-    use crate::install::{Installed, Purpose};
-    use crate::types::{Health, Overlap};
+    use crate::install::{Installed, Purpose, StateChange};
+    use crate::types::{Health, Overlap, StateEpochs};
     use proptest::prelude::*;
 
     #[test]
@@ -105,6 +107,7 @@ mod tests {
             purpose: Purpose::Upgrade,
             asked_for: false,
             overlap: Overlap::UntilReady,
+            state: Some(StateChange::migrates(1, 2)),
         };
         for message in [
             ToLauncher::Ready,
@@ -115,6 +118,7 @@ mod tests {
             ToLauncher::Overlap(Overlap::UntilReady),
             ToLauncher::Try(request),
             ToLauncher::Vitals(Reported { health: Some(Health::Unhealthy), requests: 7, ..Reported::default() }),
+            ToLauncher::State { found: 1, epochs: StateEpochs { reads_from: 1, writes: 2 } },
         ] {
             assert_eq!(ToLauncher::decode(&message.encode()), vec![message]);
         }

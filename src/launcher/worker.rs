@@ -55,7 +55,7 @@ const AT_A_TIME: usize = 64;
 /// Marks a worker and everything that descends from it.
 const MARKER: &str = "EXUVIA_INTERNAL_WORKER";
 /// Marks the same with their node, for the launcher after the one that started them.
-const NODE: &str = "EXUVIA_INTERNAL_NODE";
+pub(super) const NODE: &str = "EXUVIA_INTERNAL_NODE";
 
 /// What every worker of the node in that folder bears in its environment.
 pub(super) fn node_mark(data: &PrivateDir) -> Result<String, SysError> {

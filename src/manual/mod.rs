@@ -3,12 +3,14 @@
 //! - [`flow`]: one upgrade from poll to commit; what lies on disk; what a kill leaves at each state;
 //!   exit codes, control socket and HTTP.
 //! - [`embedding`]: another product on this library; whether two of its versions may run at once.
+//! - [`state`]: the job's database: how it goes forward and back with the version.
 //! - [`threats`]: who attacks, what is in scope and what is not; keys, signatures, the shared cache.
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
 //!   and the tests of each of its traps.
 //! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
 //! - [`formats`]: every file, message and record, with its limits.
+//! - [`snapshots`]: copies of the state: taking them, putting them back, their format, recovery by hand.
 //! - [`operations`]: install, run, the day's work, what to do for each exit code and alert, keys, backup.
 //! - [`events`]: every line that a node logs. A test compares that page with the code.
 //! - [`metrics`]: what `/metrics` tells. A test compares that page with the code.
@@ -21,6 +23,9 @@ pub mod flow {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
+
+#[doc = include_str!("state.md")]
+pub mod state {}
 
 #[doc = include_str!("threats.md")]
 pub mod threats {}
@@ -48,3 +53,6 @@ pub mod formats {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("snapshots.md")]
+pub mod snapshots {}

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,9 +8,10 @@ use axum::Router;
 use tokio::sync::{Notify, watch};
 
 use super::leaving::{Leaving, left};
-use super::report::JobReport;
+use super::report::{Fact, JobReport, Served};
 use super::serve::serve;
 use crate::crypto::{Keyring, KeyringError, Release};
+use crate::state::{self, Opened, Schema, StateError};
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::{Health, NameError, Overlap, Product, Version, VersionError};
 
@@ -33,6 +34,8 @@ pub struct App {
     /// Whether the job of one version may run beside that of another. Where two versions differ, they
     /// do not overlap.
     pub overlap: Overlap,
+    /// The job's database, if it has one that is migrated from version to version: see [`Self::with_state`].
+    pub state: Option<Schema>,
 }
 
 /// Starts the node's job. The node runs for as long as the future does; when it ends by itself, the
@@ -50,6 +53,7 @@ pub struct JobContext {
     pub(super) leaving: watch::Receiver<Option<Leaving>>,
     pub(super) listeners: Arc<Mutex<VecDeque<TcpListener>>>,
     pub(super) data_dir: PathBuf,
+    pub(super) state: Option<(Schema, Opened)>,
     pub(super) report: Arc<JobReport>,
 }
 
@@ -71,7 +75,16 @@ impl App {
     /// A node whose job is stopped before the next version's is started: right for any job.
     #[must_use]
     pub const fn new(product: &'static str, version: &'static str, keys: &'static [&'static str], job: Job) -> Self {
-        Self { product, version, keys, root: None, job, overlap: Overlap::StopFirst }
+        Self { product, version, keys, root: None, job, overlap: Overlap::StopFirst, state: None }
+    }
+
+    /// Declares the job's database. It is open to the job as [`JobContext::database`], made or migrated to this
+    /// version's epoch before the job starts. A version that migrates it is tried alone, after a snapshot was
+    /// taken, and when it fails the snapshot comes back with the version before.
+    #[must_use]
+    pub const fn with_state(mut self, schema: Schema) -> Self {
+        self.state = Some(schema);
+        self
     }
 
     /// The product.
@@ -91,8 +104,27 @@ impl App {
 }
 
 impl JobContext {
-    /// A folder of the node's own, for whatever the job keeps. With [`Overlap::StopFirst`] no other
-    /// version has anything open in it.
+    /// A connection to the database that [`App::with_state`] declares, at this version's epoch: SQLite in WAL
+    /// mode, `synchronous=FULL`, foreign keys on. With [`Overlap::UntilReady`] another worker of the same epoch
+    /// may have it open, too. Each call opens another one; it blocks on the disk.
+    ///
+    /// # Errors
+    /// The product declares no state; the disk fails; the file is damaged.
+    pub fn database(&self) -> Result<rusqlite::Connection, StateError> {
+        let (schema, _) = self.state.as_ref().ok_or(StateError::NotDeclared)?;
+        let data = PrivateDir::open_or_create(&self.data_dir, Loose::RefuseWritable)?;
+        state::connect(&data, schema)
+    }
+
+    /// Where the database lies that was found damaged at this worker's start, and moved aside: the one that is
+    /// open is a new one. A job that would rather not run without its past returns an error.
+    #[must_use]
+    pub fn database_set_aside(&self) -> Option<&Path> {
+        self.state.as_ref().and_then(|(_, opened)| opened.set_aside.as_deref())
+    }
+
+    /// A folder of the node's own, for whatever else the job keeps: in no snapshot, and every version must be
+    /// able to use it. With [`Overlap::StopFirst`] no other version has anything open in it.
     pub fn folder(&self) -> Result<PathBuf, SysError> {
         let data = PrivateDir::open_or_create(&self.data_dir, Loose::RefuseWritable)?;
         Ok(data.private_subdir("job", Loose::RefuseWritable)?.path().to_owned())
@@ -118,6 +150,18 @@ impl JobContext {
     /// anything is judged by its readiness, its signs of life and the configured checks alone.
     pub fn health(&self, health: Health, because: &str) {
         self.report.say(health, because);
+    }
+
+    /// Shows facts about the job in `status` and on the status page, to who reads those on the node's own host: names
+    /// and values, at most 16, shortened to 100 characters each. They replace what was shown before.
+    pub fn show(&self, facts: Vec<Fact>) {
+        self.report.show(facts);
+    }
+
+    /// What this worker's own pages have served, by path, since it started.
+    #[must_use]
+    pub fn pages_served(&self) -> Vec<(&'static str, Served)> {
+        self.report.pages()
     }
 
     /// Counts a request that the job has served. Shown in status and metrics; decides nothing.

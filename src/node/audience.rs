@@ -49,6 +49,10 @@ impl ForAnybody for Status {
         self.source_problem = self.source_problem.map(|_| "what is configured cannot be used".to_owned());
         self.ledger_problem = self.ledger_problem.map(|_| "the history cannot be opened".to_owned());
         self.siblings.clear();
+        self.job.clear();
+        if let Some(trial) = &mut self.trial {
+            trial.state = None;
+        }
         if let Some(check) = &mut self.last_check {
             check.detail.clear();
         }

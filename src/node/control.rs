@@ -153,7 +153,11 @@ impl Failure {
     pub fn of(error: &UpgradeError) -> Self {
         let kind = match error {
             _ if error.is_verification() => FailureKind::Verification,
-            UpgradeError::Refused(_) | UpgradeError::Install(InstallError::Replaced(_)) => FailureKind::Policy,
+            UpgradeError::Refused(_)
+            | UpgradeError::Install(InstallError::Replaced(_))
+            | UpgradeError::StateTooOld { .. }
+            | UpgradeError::StateGone { .. }
+            | UpgradeError::StateTooNew { .. } => FailureKind::Policy,
             _ if error.is_storage() => FailureKind::Storage,
             UpgradeError::Fetch(_) | UpgradeError::Asset { .. } | UpgradeError::NoLongerOffered { .. } => {
                 FailureKind::Source

@@ -53,10 +53,14 @@ pub(super) async fn serve(
 
 /// Counts what was answered, and what failed by this node's own fault.
 async fn count(Shared(Door { site, .. }): Shared<Door>, request: Request, next: Next) -> Response {
+    let asked = PAGES.into_iter().find(|page| *page == request.uri().path());
     let answer = next.run(request).await;
-    site.state.report.count(answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
+    // Whatever else strangers ask for is one page: they must not fill the statistics.
+    site.state.report.count_page(asked.unwrap_or("other"), answer.status() == StatusCode::INTERNAL_SERVER_ERROR);
     answer
 }
+
+const PAGES: [&str; 5] = ["/", "/healthz", "/readyz", "/metrics", "/status"];
 
 async fn status_page(Shared(Door { site, bound }): Shared<Door>, head: HeaderMap) -> Response {
     let audience = Audience::of(bound, &head);

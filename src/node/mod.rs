@@ -35,6 +35,7 @@ pub use control::{Event, Explained, Failure, FailureKind, Request, Told, connect
 pub use leaving::Leaving;
 pub use link::Start;
 pub use opening::{WorkerError, engine};
+pub use report::{Fact, Served};
 pub use state::Activity;
 pub use status::{CacheContent, LastCheck, Sibling, Status};
 pub use worker::run;

@@ -1,17 +1,20 @@
 //! What has to be open before a worker, or a verb where no node runs, can upgrade anything.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::app::{App, AppError};
+use super::link::Link;
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::fetch::{Local, ReleaseSource};
 use crate::install::{Install, InstallError};
-use crate::launcher::Dialect;
+use crate::launcher::{Dialect, Hello, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
+use crate::state::{self, Opened, Schema, StateError};
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::{Target, Version};
 use crate::upgrade::{Engine, LastOffer, Trust};
@@ -47,6 +50,9 @@ pub enum WorkerError {
     /// A file or folder could not be used.
     #[error(transparent)]
     Sys(#[from] SysError),
+    /// The job's state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A part of the worker failed.
     #[error("the worker cannot go on: {0}. Its launcher starts it again")]
     Io(#[from] std::io::Error),
@@ -70,7 +76,7 @@ pub fn engine(
     app: &App,
     settings: Settings,
     options: Vec<OsString>,
-    committed: &std::path::Path,
+    committed: &Path,
     running: Option<crate::install::Installed>,
 ) -> Result<Engine, WorkerError> {
     engine_with(app, settings, options, committed, running, Memory::Required)
@@ -121,12 +127,34 @@ pub(super) fn engine_with(
         install,
         cache,
         source,
+        schema: app.state,
         last_offer: LastOffer::default(),
         ledger,
         settings,
         options,
         files: None,
     })
+}
+
+/// The job's state, made or migrated where the launcher's word allows that. What it needs first, the launcher
+/// hears.
+pub(super) fn open_state(
+    app: &App,
+    data_dir: &Path,
+    hello: &Hello,
+    link: &Link,
+) -> Result<Option<(Schema, Opened)>, WorkerError> {
+    let Some(schema) = app.state else { return Ok(None) };
+    let data = PrivateDir::open_or_create(data_dir, Loose::RefuseWritable)?;
+    match state::open(&data, &schema, hello.migrate, hello.on_trial, Timestamp::now()) {
+        Ok(opened) => Ok(Some((schema, opened))),
+        Err(error) => {
+            if let StateError::NotAllowed { found, .. } | StateError::TooNew { found, .. } = error {
+                link.tell(&ToLauncher::State { found, epochs: schema.epochs() });
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// The keys of this build, without those that a newer version withdrew on this node.

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::report::Fact;
 use super::state::{Activity, State};
 use crate::cache::{Cache, Listed};
 use crate::config::Settings;
@@ -41,6 +42,12 @@ pub struct Status {
     /// How the worker does that answers. How the one before a trial did is in `trial`.
     #[serde(default)]
     pub vitals: Option<Vitals>,
+    /// What the job tells about itself.
+    #[serde(default)]
+    pub job: Vec<Fact>,
+    /// The epoch of the job's state; `null` where it keeps none.
+    #[serde(default)]
+    pub state_epoch: Option<u32>,
     /// What operators decided for this install.
     pub policy: Option<Policy>,
     /// The versions that this node does not try again for now.
@@ -140,6 +147,8 @@ impl Status {
             activity: state.activity(),
             trial,
             vitals: Some(vitals(state)),
+            job: state.report.facts(),
+            state_epoch: engine.schema.map(|schema| schema.epochs().writes),
             policy: engine.install.policy().ok(),
             vetoes: engine.ledger.active_vetoes(now).unwrap_or_default(),
             source: source.ok().and_then(|source| source.as_ref().map(ToString::to_string)),

@@ -17,7 +17,7 @@ use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
-use super::opening::{Memory, WorkerError, engine_with};
+use super::opening::{Memory, WorkerError, engine_with, open_state};
 use super::report::JobReport;
 use super::state::{Activity, State};
 use super::status::LastCheck;
@@ -78,12 +78,18 @@ impl Worker {
         let report = Arc::new(JobReport::default());
         let mut said = report.watch();
         let (job_listeners, listeners) = split(listeners);
+        let state = {
+            let (data_dir, hello, link) = (settings.data_dir.clone(), hello.clone(), link.clone());
+            let opened = tokio::task::spawn_blocking(move || open_state(&app, &data_dir, &hello, &link));
+            opened.await.map_err(std::io::Error::other)??
+        };
         let mut job = tokio::spawn((app.job)(JobContext {
             ready: ready.clone(),
             active,
             leaving: leaving.clone(),
             listeners: Arc::new(Mutex::new(job_listeners)),
             data_dir: settings.data_dir.clone(),
+            state,
             report: report.clone(),
         }));
 

@@ -177,7 +177,9 @@ impl Dir {
         self.rename_into(from, self, to)
     }
 
-    pub(super) fn rename_into(&self, from: &str, dir: &Self, to: &str) -> Result<(), SysError> {
+    /// Renames into another folder of the same file system, replacing what has the new name there.
+    /// Durable after [`Self::sync`] of both.
+    pub fn rename_into(&self, from: &str, dir: &Self, to: &str) -> Result<(), SysError> {
         rustix::fs::renameat(self.fd.as_fd(), self.plain(from)?, dir.fd.as_fd(), dir.plain(to)?)
             .map_err(|errno| SysError::io("rename to", dir.shown(to), errno))
     }
@@ -217,6 +219,15 @@ impl Dir {
     pub fn set_mode(&self, name: &str, mode: u32) -> Result<(), SysError> {
         rustix::fs::chmodat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(mode), AtFlags::empty())
             .map_err(|errno| SysError::io("set the mode of", self.shown(name), errno))
+    }
+
+    /// The permission bits of what has that name; `None`: nothing has. Follows no link.
+    pub fn mode(&self, name: &str) -> Result<Option<u32>, SysError> {
+        match rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.st_mode & 0o7777)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(SysError::io("examine", self.shown(name), errno)),
+        }
     }
 
     /// Makes renames, links and removals in this folder durable.
@@ -355,6 +366,22 @@ impl PrivateDir {
             Err(error) => return Err(SysError::io("examine", path, error)),
         }
         Self::check(Dir::open(path)?, loose)
+    }
+
+    /// Makes the folder; an error where anything has its name.
+    pub fn create_new(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = path.into();
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| SysError::io("make the folder", &path, error))?;
+        Self::check(Dir::open(path)?, loose)
+    }
+
+    /// Removes the folder itself, which must be empty.
+    pub fn remove_itself(self) -> Result<(), SysError> {
+        fs::remove_dir(&self.path).map_err(|error| SysError::io("remove", &self.path, error))
     }
 
     /// As [`Self::open_or_create`], but a missing folder is an error.

@@ -6,10 +6,12 @@
 
 mod channel;
 mod digest;
+mod epochs;
 mod format;
 mod health;
 mod limit;
 mod name;
+mod node_id;
 mod overlap;
 mod release_id;
 mod release_terms;
@@ -20,10 +22,12 @@ mod weekly;
 
 pub use channel::{Channel, ChannelError};
 pub use digest::{DigestError, KeyId, Sha256Digest};
+pub use epochs::{Meets, Migration, StateEpochs};
 pub use format::ArchiveFormat;
 pub use health::Health;
 pub use limit::{ByteLimit, LimitError};
 pub use name::{NameError, NodeName, Product};
+pub use node_id::{NodeId, NodeIdError};
 pub use overlap::Overlap;
 pub use release_id::ReleaseId;
 pub use release_terms::ReleaseTerms;

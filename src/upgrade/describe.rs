@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::launcher::Dialect;
-use crate::types::{Overlap, Product, ReleaseId, Target, Version};
+use crate::types::{Overlap, Product, ReleaseId, StateEpochs, Target, Version};
 
 /// What a program says about itself (`self-describe --json`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct SelfDescription {
     /// Whether its worker may run beside another version's.
     #[serde(default)]
     pub overlap: Overlap,
+    /// The epochs of the job's state that it understands; `None`: it keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateEpochs>,
 }
 
 impl SelfDescription {

@@ -10,6 +10,7 @@ use crate::config::{ConfigFile, Settings};
 use crate::fetch::{ReleaseSource, SourceError};
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
+use crate::state::Schema;
 use crate::types::{NodeName, Product, ReleaseId, Target, Version};
 
 use super::offer::LastOffer;
@@ -33,6 +34,8 @@ pub struct Engine {
     pub cache: Option<Cache>,
     /// Where releases come from, if that is configured, or why what is configured cannot be used.
     pub source: Result<Option<Arc<ReleaseSource>>, SourceError>,
+    /// The job's database, as this build knows it; `None`: it keeps none.
+    pub schema: Option<Schema>,
     /// What was last on offer.
     pub last_offer: LastOffer,
     /// The node's memory.

@@ -4,8 +4,9 @@ use crate::fetch::{AssetError, FetchError, SourceError};
 use crate::install::InstallError;
 use crate::ledger::LedgerError;
 use crate::rollout::Refusal;
+use crate::state::StateError;
 use crate::sys::SysError;
-use crate::types::{ReleaseId, Version};
+use crate::types::{ReleaseId, StateEpochs, Version};
 
 use super::probe::ProbeError;
 
@@ -81,6 +82,66 @@ pub enum UpgradeError {
         /// What was asked for.
         version: Version,
     },
+    /// It cannot open the job's state: that is too old for it.
+    #[error(
+        "cannot install {id}: the job's state here is of epoch {found}, and that release {epochs}. Go by a release in \
+         between that reads epoch {found} and writes {} or more. It was not tried, and what runs is untouched",
+        epochs.reads_from
+    )]
+    StateTooOld {
+        /// The release.
+        id: Box<ReleaseId>,
+        /// The epoch that is there.
+        found: u32,
+        /// What the release understands.
+        epochs: StateEpochs,
+    },
+    /// It cannot open the job's state: a newer version has migrated that, and what was before is gone.
+    #[error(
+        "cannot go to {version}: the job's state here is of epoch {found}, that version {epochs}, and no state is kept here \
+         that it could open. What runs is untouched; go to a version that reads epoch {found}"
+    )]
+    StateGone {
+        /// The version.
+        version: Version,
+        /// The epoch that is there.
+        found: u32,
+        /// What the version understands.
+        epochs: StateEpochs,
+    },
+    /// The same, and nobody has asked for a version whose state is an older one.
+    #[error(
+        "does not go to {version} by itself: the job's state here is of epoch {found}, and that version {epochs}, so that \
+         what was written since would be set aside. `upgrade --version {version}` does that where a state is kept that it \
+         can open; a newer release that reads epoch {found} needs nobody"
+    )]
+    StateTooNew {
+        /// The version.
+        version: Version,
+        /// The epoch that is there.
+        found: u32,
+        /// What the version understands.
+        epochs: StateEpochs,
+    },
+    /// Too little room to save the job's state and to bring it back.
+    #[error(
+        "{} has {free} bytes free, and going to {version} migrates the job's state, which takes {needed} to be saved and \
+         brought back; nothing was stopped or tried, and what runs is untouched. Make room there, and ask again",
+        folder.display()
+    )]
+    StateSpace {
+        /// The version.
+        version: Version,
+        /// The node's folder.
+        folder: std::path::PathBuf,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What there is, in bytes.
+        free: u64,
+    },
+    /// The epoch of the job's state cannot be found out.
+    #[error("{0}; nothing was tried, and what runs is untouched")]
+    State(#[from] StateError),
     /// This install cannot upgrade itself; the node only tells of releases.
     #[error("{version} is available, but {reason}")]
     Unsupported {
@@ -160,13 +221,14 @@ impl UpgradeError {
             Self::Probe { .. } => "probe",
             Self::Launcher { .. } => "launcher",
             Self::SiblingTries { .. } => "busy",
+            Self::StateTooOld { .. } | Self::StateGone { .. } | Self::StateTooNew { .. } | Self::State(_) => "state",
             Self::Unsupported { .. } => "unsupported",
             Self::NothingToGoBackTo { .. } => "nothing-to-go-back-to",
             Self::Install(InstallError::Unsupported { .. } | InstallError::NotUtf8(_)) => "unsupported",
             Self::Install(InstallError::Replaced(_)) => "replaced",
             Self::Install(_) => "install",
             Self::Ledger(_) | Self::NoLedger { .. } => "ledger",
-            Self::Sys(_) | Self::NoSpace { .. } => "storage",
+            Self::Sys(_) | Self::NoSpace { .. } | Self::StateSpace { .. } => "storage",
             Self::CutShort(_) => "cut-short",
         }
     }
@@ -177,6 +239,7 @@ impl UpgradeError {
         match self {
             Self::Probe { source, .. } => !source.blames_host() && !source.was_killed(),
             Self::Archive { source: ArchiveError::Content { .. }, .. } => true,
+            Self::StateTooOld { .. } | Self::StateTooNew { .. } => true,
             _ => false,
         }
     }
@@ -187,6 +250,7 @@ impl UpgradeError {
         match self {
             Self::Fetch(_) | Self::Launcher { .. } | Self::SiblingTries { .. } => true,
             Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) => true,
+            Self::State(error) => error.is_storage(),
             Self::Install(error) => matches!(error, InstallError::Busy(_)),
             Self::Archive { .. } | Self::Probe { .. } => self.is_storage(),
             _ => false,
@@ -245,7 +309,9 @@ impl UpgradeError {
                     | InstallError::Replaced(_)
                     | InstallError::Busy(_)
             ),
-            Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) | Self::NoSpace { .. } => true,
+            Self::Ledger(_) | Self::NoLedger { .. } | Self::Sys(_) => true,
+            Self::NoSpace { .. } | Self::StateSpace { .. } => true,
+            Self::State(error) => error.is_storage(),
             Self::Fetch(error) => matches!(error.kind(), "write" | "trust"),
             _ => false,
         }

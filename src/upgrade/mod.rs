@@ -6,6 +6,7 @@
 //! - a candidate says itself who it is before it is tried, and says the same as its signature;
 //! - whatever fails leaves the running version as it is, and a note in the history that says why.
 
+mod change;
 mod describe;
 mod engine;
 mod error;

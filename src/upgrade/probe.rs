@@ -8,7 +8,7 @@ use crate::config::{ConfigFile, HANDED_FILES, hand_files};
 use crate::install::Binary;
 use crate::launcher::Dialect;
 use crate::sys::{Exit, Program, Ran, blames_host, run_bounded};
-use crate::types::{Overlap, ReleaseId};
+use crate::types::{Overlap, ReleaseId, StateEpochs};
 
 /// Why a candidate is not even tried.
 #[derive(Debug, thiserror::Error)]
@@ -95,25 +95,32 @@ const OUTPUT_LIMIT: u64 = 64 * 1024;
 /// Marks what a probed candidate starts, so that it ends with it.
 const MARKER: &str = "EXUVIA_INTERNAL_PROBE";
 
-/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start. Answers
-/// whether it may run beside another version.
+/// What a candidate says of itself that matters for its trial.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probed {
+    /// Whether it may run beside another version.
+    pub(super) overlap: Overlap,
+    /// The epochs of the job's state that it understands.
+    pub(super) state: Option<StateEpochs>,
+}
+
+/// Asks the candidate, from its own place, who it is, and has it rehearse a launcher's start.
 pub(super) fn probe(
     binary: &Binary,
     id: &ReleaseId,
     options: &[OsString],
     files: Option<&[ConfigFile]>,
     patience: Duration,
-) -> Result<Overlap, ProbeError> {
-    let overlap = describe(binary, id, patience)?;
+) -> Result<Probed, ProbeError> {
+    let probed = describe(binary, id, patience)?;
     let rehearsal: Vec<OsString> = options.iter().cloned().chain(["rehearse".into()]).collect();
     let handed = files.map(hand_files).transpose().map_err(|source| ProbeError::Execute { source })?;
     ask(binary, "rehearse its start", &rehearsal, handed, patience)?;
-    Ok(overlap)
+    Ok(probed)
 }
 
-/// Asks the candidate who it is, and whether it and the launcher that runs understand each other. Returns
-/// whether its worker may run beside another version's.
-pub(super) fn describe(binary: &Binary, id: &ReleaseId, patience: Duration) -> Result<Overlap, ProbeError> {
+/// Asks the candidate who it is, and whether it and the launcher that runs understand each other.
+pub(super) fn describe(binary: &Binary, id: &ReleaseId, patience: Duration) -> Result<Probed, ProbeError> {
     let ran = ask(binary, "describe itself", &["self-describe".into(), "--json".into()], None, patience)?;
     let description: SelfDescription = serde_json::from_slice(&ran.stdout).map_err(ProbeError::Unreadable)?;
     if !description.is(id) {
@@ -125,7 +132,7 @@ pub(super) fn describe(binary: &Binary, id: &ReleaseId, patience: Duration) -> R
     if !Dialect::OURS.understands(theirs) {
         return Err(ProbeError::Protocol { ours: Dialect::OURS, theirs });
     }
-    Ok(description.overlap)
+    Ok(Probed { overlap: description.overlap, state: description.state })
 }
 
 fn ask(

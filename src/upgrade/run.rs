@@ -13,7 +13,7 @@ use super::stage::{Staged, blocking, stage};
 use super::unclear::left_alone;
 use super::verdicts::{kind, trial_id};
 use crate::fetch::{Freshness, Listing};
-use crate::install::{Claim, Installed, Purpose, Trial};
+use crate::install::{Claim, Installed, Purpose, StateChange, Trial};
 use crate::launcher::{TryReply, TryRequest};
 use crate::ledger::{AttemptId, Ending, NewAttempt, NewVeto, Outcome};
 use crate::rollout::{self, Decision, Direction, Gate, Plan, Request};
@@ -222,11 +222,14 @@ impl Engine {
         if let Some(bundle) = bundle.as_deref().and_then(Path::to_str) {
             self.ledger.event(attempt, BUNDLE_EVENT, bundle, now)?;
         }
-        let outcome = self.prepare(&offer, &plan.version, attempt, observer).await;
+        // Somebody who named a version, or asked for an older one, may also want the state that fits it.
+        let named = request.as_ref().is_some_and(|request| request.version.is_some());
+        let outcome =
+            self.prepare(&offer, &plan.version, named || purpose != Purpose::Upgrade, attempt, observer).await;
         let asked = match outcome {
-            Ok((candidate, claim, overlap)) => {
+            Ok((candidate, claim, overlap, state)) => {
                 let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
-                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some(), overlap };
+                let request = TryRequest { id, candidate, purpose, asked_for: request.is_some(), overlap, state };
                 let asked = self.hand_over(attempt, request, launcher, observer).await;
                 // Whoever accepts it has it in the node's record by now.
                 drop(claim);
@@ -243,14 +246,16 @@ impl Engine {
         self.note_failure(attempt, &plan.version, asked, now)
     }
 
-    /// Steps 4 to 7: the release becomes a probed candidate among the versions.
+    /// Steps 4 to 7: the release becomes a probed candidate among the versions, and it is known what it does to
+    /// the job's state.
     async fn prepare(
         self: &Arc<Self>,
         offer: &Offer,
         version: &Version,
+        asked: bool,
         attempt: AttemptId,
         observer: &Observer,
-    ) -> Result<(Installed, Claim, Overlap), UpgradeError> {
+    ) -> Result<(Installed, Claim, Overlap, Option<StateChange>), UpgradeError> {
         let Staged { installed, claim, origin } = stage(self, offer, version, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
@@ -262,8 +267,15 @@ impl Engine {
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await;
+        let probed = match probed {
+            Ok(probed) => {
+                let change = self.change_of_state(version, probed.state, asked).await;
+                change.map(|change| (probed.overlap, change))
+            }
+            Err(error) => Err(error),
+        };
         match probed {
-            Ok(overlap) => Ok((installed, claim, overlap)),
+            Ok((overlap, change)) => Ok((installed, claim, overlap, change)),
             Err(error) => {
                 drop(claim);
                 if let Err(error) = self.install.prune() {
@@ -285,6 +297,9 @@ impl Engine {
         let (candidate, purpose) = (request.candidate.clone(), request.purpose);
         let version = candidate.version.clone();
         observer(Step::Handing { version: version.clone() });
+        if let Some(change) = &request.state {
+            self.ledger.event(attempt, "state", &change.to_string(), Timestamp::now())?;
+        }
         self.ledger.event(attempt, "trial-asked", &request.id, Timestamp::now())?;
         if purpose != Purpose::Upgrade {
             // Before the trial: the version gone back to must not look for a newer one at once.
@@ -328,18 +343,20 @@ impl Engine {
         }
         self.install.refuse_if_replaced()?;
         let (engine, asked) = (self.clone(), candidate.clone());
-        let overlap = blocking(move || {
+        let probed = blocking(move || {
             let binary = engine.install.open_version(&asked)?;
             let id = engine.release(&asked.version);
             describe(&binary, &id, engine.settings.trial.probe)
                 .map_err(|source| UpgradeError::Probe { id: Box::new(id), source })
         })
         .await?;
+        let state = self.change_of_state(&candidate.version, probed.state, true).await?;
         self.install.carry_capabilities(&candidate)?;
         let attempt = self.begin(&candidate.version, Purpose::Rollback, trial.as_ref(), now)?;
         let version = candidate.version.clone();
         let id = trial.map_or_else(|| trial_id(attempt), |trial| trial.id);
-        let request = TryRequest { id, candidate, purpose: Purpose::Rollback, asked_for: true, overlap };
+        let (purpose, overlap) = (Purpose::Rollback, probed.overlap);
+        let request = TryRequest { id, candidate, purpose, asked_for: true, overlap, state };
         let asked = self.hand_over(attempt, request, launcher, observer).await;
         self.note_failure(attempt, &version, asked, now)
     }

@@ -20,7 +20,7 @@ pub(super) fn left_alone<'a>(
 ) -> Option<(Timestamp, &'a NodeName)> {
     let unclear = |verdict: &&Verdict| {
         verdict.kind == VerdictKind::Inconclusive
-            && verdict.reason == Verdict::HEALTH
+            && [Verdict::HEALTH, Verdict::STATE].contains(&verdict.reason.as_str())
             && verdict.candidate.version == *version
             && verdict.is_recent(now, LONGEST)
     };

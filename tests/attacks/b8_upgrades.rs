@@ -295,6 +295,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
             lease: None,
             since: now(),
             before: None,
+            state: None,
         };
         // The power fails, and the medium is gone.
         let aside = bundle.with_extension("aside");

@@ -23,6 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lab::call::errors_of;
 use lab::campaign::{Case, KILLS, places, play, turns};
+use lab::point::{Place, Point};
+use lab::power::Remains;
 use lab::story::{End, Story};
 use lab::trace::Blow;
 use nix::libc;
@@ -94,6 +96,51 @@ fn l1_a_power_cut_that_takes_what_was_not_synced_leaves_old_or_new_and_ends_upgr
     let story = Story::Upgrade;
     let cases: Vec<_> = story.remains().into_iter().step_by(3).map(|remains| Case::Cut { story, remains }).collect();
     all_well(&cases);
+}
+
+/// The steps of a migration: what touches the state, or the record that pairs it with its version.
+fn of_the_state(story: Story) -> Vec<Point> {
+    let touches = |point: &Point| {
+        let Place { role, path, .. } = &point.place;
+        role.starts_with("errand/") || path.contains("data/one/state") || path.contains("data/one/snapshots")
+    };
+    let calls = story.record();
+    let records = turns(&calls).into_iter().filter(|point| point.place.path.ends_with("nodes/one.json"));
+    places(&calls).into_iter().filter(touches).chain(records).collect()
+}
+
+#[test]
+fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
+    let _turn = turn();
+    let mut cases = Vec::new();
+    for story in [Story::Migrate, Story::BadMigration] {
+        let kills = of_the_state(story).into_iter().zip(KILLS.into_iter().cycle());
+        cases.extend(kills.map(|(point, blow)| Case::Blow { story, point, blow }));
+    }
+    all_well(&cases);
+}
+
+#[test]
+fn x4_an_error_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
+    let _turn = turn();
+    let mut cases = Vec::new();
+    for story in [Story::Migrate, Story::BadMigration] {
+        cases.extend(of_the_state(story).into_iter().enumerate().map(|(at, point)| {
+            let errors = errors_of(&point.place.call);
+            Case::Blow { story, point, blow: Blow::Fail(errors[at % errors.len()].1) }
+        }));
+    }
+    all_well(&cases);
+}
+
+#[test]
+fn x4_a_power_cut_in_a_migration_leaves_binary_and_state_that_match() {
+    let _turn = turn();
+    let story = Story::BadMigration;
+    let of_the_state =
+        |remains: &Remains| remains.after.contains("data/one") || remains.after.contains("nodes/one.json");
+    let remains = story.remains().into_iter().filter(of_the_state).step_by(3);
+    all_well(&remains.map(|remains| Case::Cut { story, remains }).collect::<Vec<_>>());
 }
 
 #[test]

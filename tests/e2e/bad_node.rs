@@ -15,10 +15,29 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
+use exuvia::state::{Schema, Step};
 use exuvia::sys::Channel;
 use exuvia::types::{Health, Overlap};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::{Signal, getpid, kill_process};
+
+/// What the program `exuvia` keeps, and how later versions might go on with it.
+#[allow(dead_code, unreachable_pub, reason = "its job is another one's")]
+#[path = "../../src/bin/exuvia/statistics.rs"]
+mod statistics;
+
+const NOTE: Step = Step::Sql("ALTER TABLE life ADD COLUMN note TEXT; UPDATE life SET note = 'migrated'");
+const MORE: Step = Step::Sql("DROP TABLE served; CREATE TABLE visits (page TEXT, n INTEGER) STRICT");
+const FAILS: Step = Step::Sql("DROP TABLE served; INSERT INTO nowhere VALUES (1)");
+const EPOCHS: [Schema; 3] = [
+    statistics::STATE,
+    Schema::new(statistics::APPLICATION_ID, 1, &[statistics::FIRST_STEP, NOTE]),
+    Schema::new(statistics::APPLICATION_ID, 1, &[statistics::FIRST_STEP, NOTE, MORE]),
+];
+/// It can open nothing that is older than itself.
+const LATE: Schema = Schema::new(statistics::APPLICATION_ID, 3, &[statistics::FIRST_STEP, NOTE, MORE]);
+/// Its second step is taken, and its third one is not.
+const BROKEN: Schema = Schema::new(statistics::APPLICATION_ID, 1, &[statistics::FIRST_STEP, NOTE, FAILS]);
 
 const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
 
@@ -33,6 +52,13 @@ fn main() -> ExitCode {
     let (fault, overlap) = match fault.strip_prefix("alone-") {
         Some(fault) => (fault.to_owned(), Overlap::StopFirst),
         None => (fault, Overlap::UntilReady),
+    };
+    // And some keep state: of the epoch that stands there, or as the word says.
+    let (fault, state) = match fault.strip_prefix("epoch-").and_then(|rest| rest.split_once('-')) {
+        Some(("late", fault)) => (fault.to_owned(), Some(LATE)),
+        Some(("broken", fault)) => (fault.to_owned(), Some(BROKEN)),
+        Some((epoch, fault)) => (fault.to_owned(), Some(EPOCHS[epoch.parse::<usize>().expect("an epoch") - 1])),
+        None => (fault, None),
     };
     let args: Vec<String> = std::env::args().collect();
     let verb = args.last().map_or("", |verb| if verb == "--json" { "self-describe" } else { verb });
@@ -85,7 +111,7 @@ fn main() -> ExitCode {
     let root: Option<&'static [u8]> = (fault == "trusts").then(|| &*std::fs::read(&argument).expect("the root").leak());
     let keys = if fault == "pins" { pinned(&argument) } else { KEYS };
     FAULT.set((fault, argument)).expect("set once");
-    let code = exuvia::cli::main(&App { overlap, root, ..App::new("exuvia", version.leak(), keys, job) });
+    let code = exuvia::cli::main(&App { overlap, root, state, ..App::new("exuvia", version.leak(), keys, job) });
     // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
     if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
         hang();
@@ -170,6 +196,13 @@ fn job(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobErr
                 context.ready();
                 tokio::time::sleep(span).await;
                 eprintln!("it was too much");
+                std::process::exit(1);
+            }
+            // What it writes while it serves is lost when it fails: that must be said.
+            "writes-and-dies" => {
+                context.database()?.execute("UPDATE life SET note = 'written on probation'", [])?;
+                context.ready();
+                tokio::time::sleep(span).await;
                 std::process::exit(1);
             }
             "panics" => {

@@ -45,5 +45,6 @@ mod repository;
 mod rescue;
 mod siblings;
 mod sources;
+mod state;
 mod systemd;
 mod upgrades;

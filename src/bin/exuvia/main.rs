@@ -1,8 +1,10 @@
 //! `exuvia`: a node that keeps itself up to date, and the verbs with which an operator speaks to it.
 
+mod statistics;
+
 use std::process::ExitCode;
 
-use exuvia::node::{App, idle};
+use exuvia::node::App;
 use exuvia::types::Overlap;
 
 /// Read here and not in the library, so that another version is a new link and not a new build.
@@ -16,8 +18,12 @@ const KEYS: &[&str] = include!(concat!(env!("OUT_DIR"), "/pinned_keys.rs"));
 /// The root of trust for release metadata, where the folder of keys holds one.
 const ROOT: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/pinned_root.rs"));
 
-/// Ledger, cache and sockets can be shared by two workers.
-const APP: App = App { overlap: Overlap::UntilReady, root: ROOT, ..App::new("exuvia", VERSION, KEYS, idle) };
+/// Ledger, cache, sockets and a state of the same epoch can be shared by two workers.
+const APP: App = App {
+    overlap: Overlap::UntilReady,
+    root: ROOT,
+    ..App::new("exuvia", VERSION, KEYS, statistics::job).with_state(statistics::STATE)
+};
 
 fn main() -> ExitCode {
     exuvia::cli::main(&APP)

@@ -59,6 +59,18 @@ pub(super) fn source(view: &View) -> Markup {
     }
 }
 
+/// What the job tells of itself.
+pub(super) fn job(view: &View) -> Markup {
+    html! {
+        @if !view.status.job.is_empty() {
+            section aria-labelledby="job" {
+                h2 #job { "Job" }
+                dl { @for fact in &view.status.job { dt { (fact.name) } dd { (fact.value) } } }
+            }
+        }
+    }
+}
+
 /// What the nodes of the host share.
 pub(super) fn host(view: &View) -> Markup {
     let Status { siblings, cache, .. } = &view.status;

@@ -120,6 +120,7 @@ impl View {
                     main {
                         (now::section(self))
                         (release::section(self))
+                        (host::job(self))
                         (host::source(self))
                         (host::host(self))
                         (history::section(self))

@@ -1,3 +1,4 @@
+use super::super::report::Fact;
 use super::super::status::{CacheContent, LastCheck, Sibling};
 use super::*;
 use crate::install::{Installed, Policy, Progress, Purpose, Trial};
@@ -48,6 +49,7 @@ fn trial(version: &str, progress: Progress) -> Trial {
         lease: None,
         since: at(-2),
         before: None,
+        state: None,
     }
 }
 
@@ -93,6 +95,8 @@ fn idle() -> View {
         activity: Activity::Idle,
         trial: None,
         vitals: None,
+        job: vec![Fact { name: "served".to_owned(), value: "7 requests".to_owned() }],
+        state_epoch: Some(1),
         policy: Some(policy(None, None)),
         vetoes: Vec::new(),
         distrusted_keys: Vec::new(),

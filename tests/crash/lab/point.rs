@@ -74,6 +74,9 @@ fn part(name: &str) -> String {
     let digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
     match name.split_once('.') {
         _ if name.starts_with(".new-") => ".new-*".to_owned(),
+        // Named by the time.
+        _ if name.starts_with("state.rejected-") => "state.rejected-*".to_owned(),
+        Some((_, ending @ "exuvia-snapshot")) => format!("*.{ending}"),
         _ if name.ends_with(" (deleted)") => "(unnamed)".to_owned(),
         Some((stem, ending)) if digest(stem) => format!("*.{ending}"),
         _ => name.replace(' ', "_"),

@@ -1,7 +1,9 @@
 //! A fresh host with a node and a release, and what must hold on it whatever happened.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use exuvia::state::rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::story::End;
@@ -28,6 +30,10 @@ const TIMES: &[(&str, &str)] = &[
 pub struct Stage {
     pub host: Host,
     pub node: Node,
+    /// The digest of the newer version.
+    new: String,
+    /// The epoch of the state that the newer version leaves.
+    epoch: u32,
 }
 
 impl Stage {
@@ -37,7 +43,13 @@ impl Stage {
             host.set(key, value);
         }
         let node = host.node("one");
-        Self { host, node }
+        Self { host, node, new: digest(&builds::exuvia(NEW)), epoch: 1 }
+    }
+
+    /// Publishes the newer version, with that fault.
+    pub fn publish_bad(&mut self, fault: &str) {
+        self.new = self.host.releases().publish_bad(NEW, fault);
+        self.epoch = if fault.starts_with("epoch-2-") { 2 } else { 1 };
     }
 
     /// The folder below which everything lies.
@@ -88,6 +100,13 @@ impl Stage {
         attempts.iter().any(vetoed).then_some(End::Vetoed)
     }
 
+    fn epoch_of_state(&self) -> u32 {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(self.host.path("data/one/state.db"), flags).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
     /// The history, the latest first; nothing where it cannot be told now.
     fn attempts(&self) -> Vec<Value> {
         let output = self.node.cli(&["history", "--json"]);
@@ -97,7 +116,7 @@ impl Stage {
 
     /// At any moment the service manager may start what is committed: the old binary or the new one.
     pub fn assert_startable(&self) {
-        let (found, known) = (self.host.committed(), [OLD, NEW].map(|version| digest(&builds::exuvia(version))));
+        let (found, known) = (self.host.committed(), [digest(&builds::exuvia(OLD)), self.new.clone()]);
         assert!(known.contains(&found), "the committed binary is neither old nor new");
     }
 
@@ -110,7 +129,10 @@ impl Stage {
             End::Vetoed => (OLD, &[OLD], None),
             End::NotReached => panic!("{end:?} is no state to judge"),
         };
-        self.host.assert_committed(committed);
+        let (digest, epoch) =
+            if committed == NEW { (self.new.clone(), self.epoch) } else { (digest(&builds::exuvia(OLD)), 1) };
+        assert_eq!(self.host.committed(), digest, "{committed} is not what is committed");
+        assert_eq!(self.epoch_of_state(), epoch, "binary and state match\n{}", self.node.log());
         let told = || {
             let attempts = self.attempts();
             let reached = |attempt: &Value| attempt["to"] == committed && attempt["outcome"] == "upgraded";

@@ -19,6 +19,10 @@ pub enum Story {
     Upgrade,
     /// The same, with a release whose worker does not start.
     BadRelease,
+    /// A node upgrades itself to a release that migrates the job's state.
+    Migrate,
+    /// The same, with a release that fails after that.
+    BadMigration,
     /// An operator prepares an upgrade where no node runs; then the node starts.
     Prepare,
     /// An operator has a node that does not run go back; then it starts.
@@ -40,9 +44,11 @@ pub enum End {
     NotReached,
 }
 
-const STORIES: [(Story, &str); 5] = [
+const STORIES: [(Story, &str); 7] = [
     (Story::Upgrade, "upgrade"),
     (Story::BadRelease, "bad-release"),
+    (Story::Migrate, "migrate"),
+    (Story::BadMigration, "bad-migration"),
     (Story::Prepare, "prepare"),
     (Story::GoBack, "go-back"),
     (Story::Pin, "pin"),
@@ -68,13 +74,14 @@ impl FromStr for Story {
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 5] = [Self::Upgrade, Self::BadRelease, Self::Prepare, Self::GoBack, Self::Pin];
+    pub const ALL: [Self; 7] =
+        [Self::Upgrade, Self::BadRelease, Self::Migrate, Self::BadMigration, Self::Prepare, Self::GoBack, Self::Pin];
 
     /// What it comes to when nothing interrupts it, and whatever kill or power cut does.
     pub fn end(self) -> End {
         match self {
-            Self::Upgrade | Self::Prepare | Self::Pin => End::Upgraded,
-            Self::BadRelease => End::Vetoed,
+            Self::Upgrade | Self::Migrate | Self::Prepare | Self::Pin => End::Upgraded,
+            Self::BadRelease | Self::BadMigration => End::Vetoed,
             Self::GoBack => End::WentBack,
         }
     }
@@ -83,9 +90,9 @@ impl Story {
     pub fn allows(self, blow: Option<Blow>, end: End) -> bool {
         match end {
             // Where the order was not on disk yet, there is nothing to obey.
-            End::Upgraded => self != Self::BadRelease,
+            End::Upgraded => self.end() != End::Vetoed,
             // A release on probation that meets a failing disk may be taken for a bad one.
-            End::Vetoed => self == Self::BadRelease || matches!(blow, Some(Blow::Fail(_) | Blow::Full)),
+            End::Vetoed => self.end() == End::Vetoed || matches!(blow, Some(Blow::Fail(_) | Blow::Full)),
             end => end == self.end(),
         }
     }
@@ -98,19 +105,27 @@ impl Story {
     /// The verb that is interrupted; none for the node itself.
     fn verb(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Upgrade | Self::BadRelease => None,
+            Self::Upgrade | Self::BadRelease | Self::Migrate | Self::BadMigration => None,
             Self::Prepare => Some(&["upgrade"]),
             Self::GoBack => Some(&["rollback"]),
             Self::Pin => Some(&["pin", OLD]),
         }
     }
 
-    fn stage(self) -> Stage {
+    /// A host, and the release of the story.
+    fn set(self) -> Stage {
         let mut stage = Stage::new();
         match self {
-            Self::BadRelease => stage.host.releases().publish_bad(NEW, "exits"),
+            Self::BadRelease => stage.publish_bad("exits"),
+            Self::Migrate => stage.publish_bad("epoch-2-idle"),
+            Self::BadMigration => stage.publish_bad("epoch-2-dies 0"),
             _ => stage.host.releases().publish(NEW),
         }
+        stage
+    }
+
+    fn stage(self) -> Stage {
+        let mut stage = self.set();
         if self == Self::GoBack {
             stage.node.start();
             assert_eq!(stage.settle(), End::Upgraded);
@@ -168,11 +183,7 @@ impl Story {
 
     /// Starts from what a power cut left, and sees to it that all ends well.
     pub fn cut(self, remains: &Remains) -> End {
-        let mut stage = Stage::new();
-        match self {
-            Self::BadRelease => stage.host.releases().publish_bad(NEW, "exits"),
-            _ => stage.host.releases().publish(NEW),
-        }
+        let mut stage = self.set();
         remains.lay_out(&stage.root());
         self.go_on(&mut stage)
     }

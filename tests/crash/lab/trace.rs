@@ -404,6 +404,8 @@ fn role(process: i32) -> String {
         Some("run") => "launcher",
         Some("worker") => "worker",
         Some("rehearse") => "rehearsal",
+        Some("keep-state") => "errand",
+        _ if words.iter().any(|word| word == "restore-state") => "errand",
         _ if words.iter().any(|word| word == "self-describe") => "description",
         _ => "cli",
     };

@@ -12,6 +12,7 @@ use exuvia::types::{ArchiveFormat, ReleaseId, Target};
 use serde_json::{Value, json};
 
 use super::builds::{self, Product};
+use super::host::digest;
 
 /// What a web server serves: `releases.json`, and a folder for each version.
 pub struct Releases {
@@ -55,12 +56,14 @@ impl Releases {
         self.list(version, &packed(&signed_as, &self.product.build(version)));
     }
 
-    /// Publishes a release that misbehaves.
-    pub fn publish_bad(&self, version: &'static str, fault: &str) {
+    /// Publishes a release that misbehaves, and returns the digest of its executable.
+    pub fn publish_bad(&self, version: &'static str, fault: &str) -> String {
         let binary = self.tree.with_extension(format!("bad-{version}"));
         builds::bad_node(version, fault, &binary);
         self.publish_binary(&SignedAs::release(version), &binary);
+        let digest = digest(&binary);
         fs::remove_file(binary).unwrap();
+        digest
     }
 
     /// Publishes any bytes as what they are signed as.
