@@ -17,6 +17,8 @@ pub mod tuf;
 
 pub mod archive;
 
+pub mod delta;
+
 pub mod cache;
 
 pub mod fetch;

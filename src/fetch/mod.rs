@@ -47,7 +47,7 @@ mod static_listing;
 mod tar_bundle;
 mod token;
 
-pub use asset::{AssetError, Chosen};
+pub use asset::{AssetError, Chosen, OfferedPatch};
 pub use backoff::backoff;
 pub use bundle::Bundle;
 pub use configured::SourceError;

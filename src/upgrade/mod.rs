@@ -11,7 +11,9 @@ mod engine;
 mod error;
 mod facts;
 mod offer;
+mod patch;
 mod probe;
+mod route;
 mod run;
 mod space;
 mod stage;
@@ -20,7 +22,7 @@ mod unclear;
 mod verdicts;
 
 pub use describe::SelfDescription;
-pub use engine::{CacheAnswer, Engine, Observer, Step};
+pub use engine::{CacheAnswer, Engine, Observer, PatchAnswer, Step};
 pub use error::UpgradeError;
 pub use facts::HostGate;
 pub use offer::LastOffer;

@@ -237,7 +237,7 @@ impl Engine {
         attempt: AttemptId,
         observer: &Observer,
     ) -> Result<(Installed, Overlap), UpgradeError> {
-        let (installed, origin) = stage(self, offer, version, observer).await?;
+        let (installed, origin) = stage(self, offer, version, attempt, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());
