@@ -129,7 +129,7 @@ fn note_unpatched(
 /// What cannot be noted was noted in the log, and stops no upgrade.
 fn note(engine: &Engine, attempt: AttemptId, name: &str, detail: &str) {
     if let Err(error) = engine.ledger.event(attempt, name, detail, Timestamp::now()) {
-        tracing::warn!(event = "history_not_written", %error);
+        tracing::error!(event = "history_not_written", %error);
     }
 }
 

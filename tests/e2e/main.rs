@@ -17,6 +17,7 @@ mod support;
 mod activation;
 mod candidates;
 mod clocks;
+mod deltas;
 mod embedded;
 mod environment;
 mod handoff;
