@@ -107,7 +107,12 @@ fn measure(name: &str, old: &Path, new: &Path, report: &mut Report) {
             report.add(name(&format!("{}.patch", tool.name)), mib(made.length), "MB", Goal::None);
             report.add(name(&format!("{}.make", tool.name)), made.making.as_secs_f64(), "s", Goal::None);
             report.add(name(&format!("{}.apply", tool.name)), made.applying.as_secs_f64(), "s", Goal::None);
-            report.add(name(&format!("ours_of_{}", tool.name)), patch.len() as f64 / made.length as f64, "x", Goal::None);
+            report.add(
+                name(&format!("ours_of_{}", tool.name)),
+                patch.len() as f64 / made.length as f64,
+                "x",
+                Goal::None,
+            );
         }
     }
 }
@@ -116,7 +121,8 @@ fn measure(name: &str, old: &Path, new: &Path, report: &mut Report) {
 fn apply(folder: &Path) -> (Duration, Duration) {
     let open = |name: &str| fs::File::open(folder.join(name)).expect("written before");
     let signature = |name: &str| {
-        exuvia::crypto::Signature::from_bytes(&fs::read(folder.join(name)).expect("written before")).expect("one of ours")
+        exuvia::crypto::Signature::from_bytes(&fs::read(folder.join(name)).expect("written before"))
+            .expect("one of ours")
     };
     let pem = fs::read_to_string(folder.join("key")).expect("written before");
     let keys = Keyring::<Release>::from_pems([pem.as_str()]).expect("one of ours");

@@ -48,13 +48,7 @@ impl Head {
         }
         let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let part = |at: usize| Part { packed: number(at), plain: number(at + 8) };
-        Ok(Self {
-            base: number(16),
-            result: number(24),
-            numbers: part(32),
-            differences: part(48),
-            literals: part(64),
-        })
+        Ok(Self { base: number(16), result: number(24), numbers: part(32), differences: part(48), literals: part(64) })
     }
 
     /// Holds the lengths against the base that there is, the limit on tars, the patch's own length and

@@ -162,7 +162,10 @@ fn a_frame_that_asks_for_a_large_window_is_refused() {
 #[cfg(feature = "tools")]
 fn pair() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let piece = || prop::collection::vec(any::<u8>(), 1..200);
-    (prop::collection::vec(piece(), 1..12), prop::collection::vec((any::<prop::sample::Index>(), piece(), 0..4u8), 1..12))
+    (
+        prop::collection::vec(piece(), 1..12),
+        prop::collection::vec((any::<prop::sample::Index>(), piece(), 0..4u8), 1..12),
+    )
         .prop_map(|(pieces, plan)| {
             let base = pieces.concat();
             let result = plan.into_iter().flat_map(|(index, fresh, kind)| {

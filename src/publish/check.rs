@@ -13,7 +13,7 @@ use crate::crypto::{Context, Keyring, Release, Signature};
 use crate::delta::{PatchName, UntrustedPatch, tar_signature_name};
 use crate::fetch::{self, ListingLimits, SkipReason};
 use crate::sys::{Dir, SysError};
-use crate::types::{ArchiveFormat, Packing, ByteLimit, KeyId, Product, ReleaseId, Sha256Digest, Target, Version};
+use crate::types::{ArchiveFormat, ByteLimit, KeyId, Packing, Product, ReleaseId, Sha256Digest, Target, Version};
 
 /// Why a tree could not be checked at all.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,8 @@ pub fn check_tree(
         fetch::Listing::parse(&bytes, &ListingLimits::default()).map_err(|_| malformed(ListingError::Malformed))?;
     // Copies are made as a node makes them: private, and gone whatever happens.
     let scratch = tempfile::tempdir().map_err(|error| SysError::io("make a folder in", std::env::temp_dir(), error))?;
-    let mut check = Check { keys, entries: &entries, staging: Dir::open(scratch.path())?, progress, report: TreeReport::default() };
+    let mut check =
+        Check { keys, entries: &entries, staging: Dir::open(scratch.path())?, progress, report: TreeReport::default() };
 
     for skipped in listing.skipped {
         match skipped.reason {
@@ -139,9 +140,8 @@ impl Check<'_> {
         if archives.is_empty() {
             self.problem(entry.tag_name.clone(), Reason::NoArchive);
         }
-        let summed = |asset: &listing::Asset| {
-            ArchiveFormat::of_name(&asset.name).is_some() || asset.name.ends_with(".patch")
-        };
+        let summed =
+            |asset: &listing::Asset| ArchiveFormat::of_name(&asset.name).is_some() || asset.name.ends_with(".patch");
         let unlisted = |name: &&str| !entry.assets.iter().any(|asset| summed(asset) && asset.name == **name);
         for name in sums.iter().flat_map(Sums::names).filter(unlisted) {
             self.problem(format!("{version}/{SUMS}"), Reason::SummedOnly(name.to_owned()));
@@ -314,7 +314,9 @@ fn tar_is_signed(
     for key in keys.keys() {
         let mu = match verified.packing() {
             Packing::Tar => key.mu(&context, &mut verified.reader()),
-            Packing::Compressed(ArchiveFormat::TarGz) => key.mu(&context, &mut flate2::read::GzDecoder::new(verified.reader()).take(bound)),
+            Packing::Compressed(ArchiveFormat::TarGz) => {
+                key.mu(&context, &mut flate2::read::GzDecoder::new(verified.reader()).take(bound))
+            }
             Packing::Compressed(ArchiveFormat::TarZst) => zstd::stream::read::Decoder::new(verified.reader())
                 .and_then(|decoder| key.mu(&context, &mut decoder.take(bound))),
         };

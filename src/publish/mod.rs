@@ -3,7 +3,8 @@
 //!
 //! Guarantees, against slips at the release desk and against a half-finished run:
 //! - a key file never replaces another, and a private one is readable by its owner alone;
-//! - signing and packing read their input once, in bounded memory, and notice when it changes meanwhile;
+//! - signing and packing read their input once, in bounded memory (patches take more), and notice when it
+//!   changes meanwhile;
 //! - whatever is published appears whole, the listing last; after a failure nothing new is left;
 //! - what a version and target once were, they stay: a published archive is never replaced, not even after it
 //!   was withdrawn;

@@ -100,7 +100,7 @@ pub fn pack_from(
     let before = read_listing(&root)?;
     let (patches, left_out) = match before.clone().add(&plan.about(), &assets("", &[])) {
         Ok(Added::New(_)) => make_patches((plan, level), key, bases, (&root, &folder), (&before, verified))?,
-        _ => Default::default(),
+        _ => (Vec::new(), Vec::new()),
     };
     let told = patches.iter().map(|made| PackedPatch { from: made.name.from().clone(), length: made.length }).collect();
     let packed = Packed {

@@ -36,7 +36,9 @@ pub enum PackError {
     #[error("cannot make a patch: {0}. Nothing was published.")]
     Patch(#[source] io::Error),
     /// A node would not use a patch.
-    #[error("nodes would refuse a patch that was just made, so nothing was published: {0}. Publish without patches (--patches 0)")]
+    #[error(
+        "nodes would refuse a patch that was just made, so nothing was published: {0}. Publish without patches (--patches 0)"
+    )]
     Unusable(#[source] PatchError),
     /// No signature could be made.
     #[error("{0}. Nothing was published.")]
@@ -90,9 +92,7 @@ impl ToolError for PackError {
             | Self::Changed(_)
             | Self::Archive { .. }
             | Self::Patch(_)
-            | Self::Sign(SignError::Read(_)) => {
-                Exit::Storage
-            }
+            | Self::Sign(SignError::Read(_)) => Exit::Storage,
             Self::Sign(_) | Self::Faulty | Self::Unusable(_) => Exit::Unexpected,
             Self::Refused(ArchiveError::Copy(_) | ArchiveError::Staging(_)) => Exit::Storage,
             Self::Refused(_) | Self::TooLong { .. } => Exit::Verification,

@@ -97,7 +97,8 @@ pub(super) fn make_patches(
         };
         let length = patch.len() as u64;
         if length >= half {
-            let reason = format!("it has {length} bytes, and only patches below {half}, half of the archive, are worth it");
+            let reason =
+                format!("it has {length} bytes, and only patches below {half}, half of the archive, are worth it");
             left_out.push(LeftOut { from, reason });
             continue;
         }

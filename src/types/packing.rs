@@ -11,11 +11,8 @@ pub enum Packing {
 
 impl Packing {
     /// Every way.
-    pub const ALL: [Self; 3] = [
-        Self::Compressed(ArchiveFormat::ALL[0]),
-        Self::Compressed(ArchiveFormat::ALL[1]),
-        Self::Tar,
-    ];
+    pub const ALL: [Self; 3] =
+        [Self::Compressed(ArchiveFormat::ALL[0]), Self::Compressed(ArchiveFormat::ALL[1]), Self::Tar];
 
     /// The ending of such a file's name, with its dot.
     #[must_use]

@@ -3,6 +3,7 @@
 //! What a patch makes is verified as any tar is; so a patch can save bytes, and nothing else. Whatever is
 //! odd about it ends here, is named in the history, and costs one download of the whole archive.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::archive::{ArchiveError, Tar, UntrustedArchive, VerifiedArchive, tar_l
 use crate::cache::{CacheError, Lookup};
 use crate::crypto::{Signature, SignatureLength};
 use crate::delta::{PatchError, UntrustedPatch};
-use crate::fetch::{Asset, FetchError, Listing, OfferedPatch, Progress, ReleaseSource};
+use crate::fetch::{self, Asset, FetchError, Listing, OfferedPatch, Progress, ReleaseSource};
 use crate::sys::{Place, SysError, file_owner};
 use crate::types::{ByteLimit, Packing, ReleaseId, Version};
 
@@ -50,7 +51,7 @@ pub(super) async fn plan(engine: &Arc<Engine>, listing: &Listing, to: &Version, 
     let here = {
         let engine = engine.clone();
         blocking(move || {
-            let Some(cache) = &engine.cache else { return Ok(Default::default()) };
+            let Some(cache) = &engine.cache else { return Ok(BTreeSet::new()) };
             Ok(cache.versions(&engine.product, &engine.target, &engine.trust.believed)?)
         })
     };
@@ -80,7 +81,7 @@ pub(super) async fn follow(
             }
             observer(Step::Downloading { version: id.version.clone(), done, total: Some(route.bytes) });
         };
-        let (file, signature) = fetch(engine, source, patch, &mut progress).await?;
+        let (file, signature) = fetch_patch(engine, source, patch, &mut progress).await?;
         before += patch.length;
         let (shared, id) = (engine.clone(), engine.release(makes));
         let made = blocking(move || {
@@ -141,7 +142,7 @@ async fn verified(
 }
 
 /// The patch and its signature, from the first place that has both.
-async fn fetch(
+async fn fetch_patch(
     engine: &Engine,
     source: &ReleaseSource,
     offered: &OfferedPatch,
@@ -178,7 +179,7 @@ async fn fetch_signature(engine: &Engine, source: &ReleaseSource, asset: &Asset)
 async fn signature_at(
     engine: &Engine,
     source: &ReleaseSource,
-    place: &crate::fetch::Place,
+    place: &fetch::Place,
     asset: &Asset,
 ) -> Result<Signature, NotPatched> {
     let mut file = engine.install.staging().unnamed_file()?;

@@ -91,7 +91,8 @@ mod tests {
     fn route(patches: &[(u8, u8, u64)], here: &[u8], to: u8, whole: u64) -> Option<(u8, Vec<u8>)> {
         let here = here.iter().map(|minor| version(*minor)).collect();
         let build = ("exuvia".parse().unwrap(), "x86_64-unknown-linux-gnu".parse().unwrap());
-        let Route { from, hops, bytes } = cheapest(&listing(patches), (&build.0, &build.1), &here, &version(to), whole)?;
+        let Route { from, hops, bytes } =
+            cheapest(&listing(patches), (&build.0, &build.1), &here, &version(to), whole)?;
         assert!(bytes < whole);
         let minor = |version: &Version| (0..10).find(|minor| self::version(*minor) == *version).unwrap();
         assert_eq!(hops.first().unwrap().0.name.from(), &from);

@@ -150,7 +150,10 @@ fn d2_a_signed_patch_that_is_malformed_or_a_bomb_makes_nothing() {
     // For a base of another length, although the signature names this one.
     let other = make(&pair.new[..pair.new.len() - 512], &pair.new, 3).unwrap();
     assert!(matches!(refused(&other), PatchError::WrongBase { .. }));
-    assert!(matches!(refused(b"not a patch, and long enough to have a head if it were one: 1234567890 1234567890"), PatchError::NotAPatch));
+    assert!(matches!(
+        refused(b"not a patch, and long enough to have a head if it were one: 1234567890 1234567890"),
+        PatchError::NotAPatch
+    ));
     assert!(matches!(refused(&pair.patch[..60]), PatchError::Truncated));
     assert!(matches!(refused(&[&pair.patch[..], b"more"].concat()), PatchError::DataAfter));
     // 1 TiB of zeros, by its head; and 64 MiB of them where its head says a few.

@@ -15,11 +15,7 @@ use crate::support::builds::{self, VERSIONS};
 use crate::support::{Host, Node};
 
 fn id(version: &str) -> ReleaseId {
-    ReleaseId {
-        product: "exuvia".parse().unwrap(),
-        version: version.parse().unwrap(),
-        target: Target::of_this_build(),
-    }
+    ReleaseId { product: "exuvia".parse().unwrap(), version: version.parse().unwrap(), target: Target::of_this_build() }
 }
 
 /// A tree of all three versions, each with a patch from the one before it: packed once for all tests.
@@ -78,9 +74,8 @@ fn patch_of(host: &Host, version: &str) -> PathBuf {
 /// The cache of the host holds the archive of 1.0.0, as after a download.
 fn host_with_a_base() -> Host {
     let host = Host::new();
-    let keys = ["a.pem", "b.pem"].map(|name| {
-        fs::read_to_string(builds::root().join("tests/keys/release").join(name)).unwrap()
-    });
+    let keys = ["a.pem", "b.pem"]
+        .map(|name| fs::read_to_string(builds::root().join("tests/keys/release").join(name)).unwrap());
     let keys = Keyring::from_pems(keys.iter().map(String::as_str)).unwrap();
     let archive = tree().join("1.0.0").join(format!("{}.tar.zst", stem()));
     let signature = fs::read(archive.with_file_name(format!("{}.tar.zst.sig", stem()))).unwrap();
@@ -118,31 +113,29 @@ fn events(node: &Node, version: &str) -> String {
 #[test]
 fn an_upgrade_fetches_only_a_patch_and_its_sibling_nothing() {
     let host = host_with_a_base();
-    let node = host.start("one");
-    node.wait_until_it_runs("1.0.0");
+    let nodes = ["one", "two"].map(|name| host.start(name));
+    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.0.0")));
     publish(&host, &["1.0.0", "1.1.0"]);
-    node.wait_until_it_runs("1.1.0");
-    let events = events(&node, "1.1.0");
-    assert!(events.contains("patched") && events.contains("from 1.0.0 by 1 patch"), "{events}");
+    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.1.0")));
+    let told = nodes.each_ref().map(|node| events(node, "1.1.0"));
+    let patched = |events: &&String| events.contains("from 1.0.0 by 1 patch");
+    assert_eq!(told.iter().filter(patched).count(), 1, "{told:?}");
     assert_eq!(archives_fetched(&host, "1.1.0"), 0);
     let whole = fs::metadata(host.releases().archive("1.1.0")).unwrap().len();
     let (fetched, patch) = (fetched(&host), fs::metadata(patch_of(&host, "1.1.0")).unwrap().len());
-    assert_eq!(fetched, patch + 2 * Signature::LEN as u64, "the patch, its signature, and that of the tar");
+    assert_eq!(fetched, patch + 2 * Signature::LEN as u64, "the patch, its signature, and that of the tar, once");
     assert!(fetched * 4 < whole, "{fetched} of {whole}");
-    let (_, metrics) = node.get("/metrics").unwrap();
-    assert!(metrics.contains("exuvia_upgrade_patches_total{result=\"applied\"} 1"), "{metrics}");
-    node.cli(&["cache", "ls"]).exits(0).says("exuvia 1.1.0").says("(its tar)");
-    node.cli(&["cache", "verify"]).exits(0).says("(its tar)");
+    nodes[0].cli(&["cache", "ls"]).exits(0).says("exuvia 1.1.0").says("(its tar)");
+    nodes[0].cli(&["cache", "verify"]).exits(0).says("(its tar)");
 
-    // What the patch made is what siblings find, and what the next patch begins with.
+    // What the patch made is what the next patch begins with.
     publish(&host, &["1.0.0", "1.1.0", "1.2.0"]);
-    node.wait_until_it_runs("1.2.0");
-    assert_eq!((archives_fetched(&host, "1.1.0"), archives_fetched(&host, "1.2.0")), (0, 0));
-    let sibling = host.start("two");
-    sibling.wait_until_it_runs("1.2.0");
+    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.2.0")));
+    let told = nodes.each_ref().map(|node| events(node, "1.2.0"));
+    assert_eq!(told.iter().filter(|events| events.contains("from 1.1.0 by 1 patch")).count(), 1, "{told:?}");
     assert_eq!(archives_fetched(&host, "1.2.0"), 0);
     host.assert_committed("1.2.0");
-    host.assert_clean(&["1.1.0", "1.2.0"], &[&node, &sibling]);
+    host.assert_clean(&["1.1.0", "1.2.0"], &[&nodes[0], &nodes[1]]);
 }
 
 #[test]
@@ -243,4 +236,16 @@ fn d1_a_patch_that_never_ends_or_is_not_there_costs_one_whole_download() {
         assert_eq!(archives_fetched(&host, "1.1.0"), 1);
         host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
     }
+}
+
+#[test]
+fn patches_are_taken_from_a_folder_as_from_a_server() {
+    let mut host = host_with_a_base();
+    host.set("source.listing", &crate::support::host::quoted(host.releases().tree()));
+    publish(&host, &["1.1.0"]);
+    let node = host.start("one");
+    node.wait_until_it_runs("1.1.0");
+    assert!(events(&node, "1.1.0").contains("from 1.0.0 by 1 patch"));
+    assert!(host.server().requests().is_empty());
+    host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
 }

@@ -80,12 +80,13 @@ impl Pack {
         if exposed {
             eprintln!("warning: others may read {0}; run: chmod 600 {0}", self.key.display());
         }
-        let keys = match self.base_key.is_empty() {
-            true => Vec::new(),
-            false => match publish::read_keyring(&self.base_key) {
+        let keys = if self.base_key.is_empty() {
+            Vec::new()
+        } else {
+            match publish::read_keyring(&self.base_key) {
                 Ok(keys) => keys.keys().cloned().collect(),
                 Err(error) => return fail(&error, json),
-            },
+            }
         };
         let bases = publish::Bases { versions: usize::from(self.patches), keys };
         let plan = publish::Pack {
