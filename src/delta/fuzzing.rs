@@ -28,6 +28,7 @@ pub fn apply(patch: &[u8], base: &[u8], staging: &Dir, limit: ByteLimit) -> Resu
 }
 
 /// A patch from its streams, its head saying what the caller wants it to say of base and result.
+#[must_use]
 pub fn patch(base: u64, result: u64, streams: [&[u8]; 3]) -> Vec<u8> {
     let packed = streams.map(|plain| zstd::stream::encode_all(plain, 1).expect("memory can be compressed"));
     let part = |index: usize| Part { packed: packed[index].len() as u64, plain: streams[index].len() as u64 };

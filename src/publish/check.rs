@@ -140,8 +140,9 @@ impl Check<'_> {
         if archives.is_empty() {
             self.problem(entry.tag_name.clone(), Reason::NoArchive);
         }
-        let summed =
-            |asset: &listing::Asset| ArchiveFormat::of_name(&asset.name).is_some() || asset.name.ends_with(".patch");
+        let summed = |asset: &listing::Asset| {
+            ArchiveFormat::of_name(&asset.name).is_some() || asset.name.strip_suffix(".patch").is_some()
+        };
         let unlisted = |name: &&str| !entry.assets.iter().any(|asset| summed(asset) && asset.name == **name);
         for name in sums.iter().flat_map(Sums::names).filter(unlisted) {
             self.problem(format!("{version}/{SUMS}"), Reason::SummedOnly(name.to_owned()));

@@ -4,7 +4,7 @@ use super::listing::{Entry, Listing};
 use super::pack::Pack;
 use super::pack_error::PackError;
 use super::tee::Hashing;
-use crate::archive::{Limits, Tar, UntrustedArchive, VerifiedArchive, tar_limit};
+use crate::archive::{ArchiveError, Limits, Tar, UntrustedArchive, VerifiedArchive, tar_limit};
 use crate::crypto::{Context, Keyring, PublicKey, Release, SecretKey, Signature};
 use crate::delta::{PatchName, UntrustedPatch, make};
 use crate::sys::{Dir, FromStart, NewFile};
@@ -76,7 +76,10 @@ pub(super) fn make_patches(
     }
     let (limits, half) = (Limits::default(), archive.length() / 2);
     let keys = key_ring(key, &bases.keys)?;
-    let tar = archive.into_tar(folder, &limits)?;
+    let tar = archive.into_tar(folder, &limits).map_err(|error| match error {
+        ArchiveError::Copy(source) => PackError::Patch(source),
+        error => error.into(),
+    })?;
     let new = bytes(&tar).map_err(PackError::Patch)?;
     for (id, format, name) in older {
         let from = id.version.clone();
