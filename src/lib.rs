@@ -25,6 +25,9 @@ pub mod tuf;
 pub mod archive;
 
 #[cfg(feature = "node")]
+pub mod delta;
+
+#[cfg(feature = "node")]
 pub mod cache;
 
 #[cfg(feature = "node")]

@@ -4,18 +4,18 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::error::ArchiveError;
-use super::signed::VerifiedArchive;
-use crate::crypto::{Context, PublicKey, Release, Signature};
+use super::signed::{VerifiedArchive, context};
+use crate::crypto::{PublicKey, Release, Signature};
 use crate::sys::{CheckedFile, Dir, FromStart};
-use crate::types::{ArchiveFormat, ReleaseId};
+use crate::types::{Packing, ReleaseId};
 
 /// What somebody says about a file: which release it is, and whose signature shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// The release that the archive is said to be.
     pub id: &'a ReleaseId,
-    /// How it is said to be compressed.
-    pub format: ArchiveFormat,
+    /// How it is said to be packed.
+    pub packing: Packing,
     /// The signature that is said to belong to it.
     pub signature: &'a Signature,
     /// The key that is said to have made it. Pinned: the caller took it from its keyring.
@@ -38,7 +38,7 @@ pub fn verify_copy(source: &CheckedFile, claim: &Claim<'_>, staging: &Dir) -> Re
         // Moved in, so that the end of the copy is the end of what is heard.
         let copying = scope.spawn(move || copy_exactly(source, copy, &tell));
         let mut growing = Growing { copy: FromStart::new(copy, 0), heard };
-        let mu = claim.key.mu(&Context::archive(claim.id), &mut growing);
+        let mu = claim.key.mu(&context(claim.id, claim.packing), &mut growing);
         // Ends the copy at its next piece when hashing has failed.
         drop(growing);
         (copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), mu)

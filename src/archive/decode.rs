@@ -5,7 +5,7 @@ use zstd::stream::read::Decoder as ZstDecoder;
 
 use super::error::ContentError;
 use crate::sys::FromStart;
-use crate::types::ArchiveFormat;
+use crate::types::{ArchiveFormat, Packing};
 
 /// Windows of at most 8 MiB: that much memory, and no more, may a frame ask for.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -15,18 +15,20 @@ const PIECE: usize = 128 * 1024;
 
 type Source<'a> = BufReader<FromStart<'a>>;
 
-/// One compressed stream: one gzip member, or one Zstandard frame, and then the end.
+/// One compressed stream: one gzip member, or one Zstandard frame, and then the end. Or the tar as it is.
 pub(super) enum Decoder<'a> {
     Gz(Box<GzDecoder<Source<'a>>>),
     Zst(Box<ZstDecoder<'static, Source<'a>>>),
+    Tar(Source<'a>),
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(source: FromStart<'a>, format: ArchiveFormat) -> io::Result<Self> {
+    pub(super) fn new(source: FromStart<'a>, packing: Packing) -> io::Result<Self> {
         let source = BufReader::with_capacity(PIECE, source);
-        Ok(match format {
-            ArchiveFormat::TarGz => Self::Gz(Box::new(GzDecoder::new(source))),
-            ArchiveFormat::TarZst => {
+        Ok(match packing {
+            Packing::Tar => Self::Tar(source),
+            Packing::Compressed(ArchiveFormat::TarGz) => Self::Gz(Box::new(GzDecoder::new(source))),
+            Packing::Compressed(ArchiveFormat::TarZst) => {
                 let mut decoder = ZstDecoder::with_buffer(source)?.single_frame();
                 decoder.window_log_max(WINDOW_LOG_MAX)?;
                 Self::Zst(Box::new(decoder))
@@ -37,6 +39,7 @@ impl<'a> Decoder<'a> {
     /// Whether compressed bytes are left behind the end of the stream.
     pub(super) fn has_more(&mut self) -> io::Result<bool> {
         let source = match self {
+            Self::Tar(source) => source,
             Self::Gz(decoder) => decoder.get_mut(),
             Self::Zst(decoder) => {
                 decoder.finish_frame()?;
@@ -50,6 +53,7 @@ impl<'a> Decoder<'a> {
 impl Read for Decoder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::Tar(source) => source.read(buffer),
             Self::Gz(decoder) => decoder.read(buffer),
             Self::Zst(decoder) => decoder.read(buffer),
         }

@@ -84,7 +84,7 @@ pub(super) fn extract(
         Stop::Copy(error) => ArchiveError::Copy(error),
         Stop::Writer => unreachable!("a writer that gives up has reported why"),
     };
-    let mut decoder = Decoder::new(archive.bytes(), archive.format()).map_err(|error| stopped(error.into()))?;
+    let mut decoder = Decoder::new(archive.bytes(), archive.packing()).map_err(|error| stopped(error.into()))?;
     let length = open(&mut decoder, archive, limits).map_err(stopped)?;
 
     let mut file = staging.new_file(0o755)?;

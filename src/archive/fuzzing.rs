@@ -27,7 +27,7 @@ pub fn extract(
     let mut copy = staging.unnamed_file()?;
     copy.write_all(archive).map_err(ArchiveError::Copy)?;
     let signature = Signature::from_bytes(&[0; Signature::LEN]).expect("it has the length of one");
-    let claim = Claim { id, format, signature: &signature, key };
+    let claim = Claim { id, packing: format.into(), signature: &signature, key };
     let length = archive.len() as u64;
     let staged = VerifiedArchive::new(copy, length, &claim).extract(staging, limits, &mut |_| {})?;
     assert!(limits.binary.admits(staged.length()) && staged.length() <= plausible(length));

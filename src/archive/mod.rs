@@ -23,9 +23,12 @@ mod header;
 mod limits;
 mod signed;
 mod staged;
+mod unpacked;
 
 pub use crate::config::Limits;
 pub use copy::{Claim, verify_copy};
 pub use error::{ArchiveError, ContentError, EntryKind};
+pub use limits::tar_limit;
 pub use signed::{UntrustedArchive, VerifiedArchive};
 pub use staged::StagedBinary;
+pub use unpacked::Tar;

@@ -70,6 +70,9 @@ pub enum Reason {
         /// What the handle says.
         found: u64,
     },
+    /// The entry is named after an archive and keeps a tar, or the other way round.
+    #[error("its name and its content disagree about what it keeps")]
+    Kind,
     /// The archive's bytes could not be copied, or were not signed for this release by this key.
     #[error("{0}")]
     Archive(#[source] ArchiveError),

@@ -5,15 +5,15 @@ use super::lookup::Lookup;
 use crate::archive::Limits;
 use crate::crypto::{Keyring, Release};
 use crate::sys::Dir;
-use crate::types::{ArchiveFormat, Sha256Digest};
+use crate::types::{Packing, Sha256Digest};
 
 /// What an entry says about itself, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedArchive {
-    /// The release and the key.
+    /// The release, the key, and what is kept.
     pub name: EntryName,
-    /// How the archive is compressed.
-    pub format: ArchiveFormat,
+    /// How it is packed.
+    pub packing: Packing,
     /// Its length in bytes.
     pub length: u64,
     /// Its SHA-256.
@@ -53,8 +53,8 @@ impl Cache {
         let Some(name) = EntryName::parse(&file_name) else { return Listed::Foreign(file_name) };
         let entry = self.entries.read(&file_name, ENTRY_MAX).map_err(Reason::Entry);
         match entry.and_then(|bytes| Entry::from_json(&bytes)) {
-            Ok((Entry { format, length, digest, .. }, _)) => {
-                Listed::Archive(CachedArchive { name, format, length, digest })
+            Ok((Entry { packing, length, digest, .. }, _)) => {
+                Listed::Archive(CachedArchive { name, packing, length, digest })
             }
             Err(reason) => Listed::Unreadable(name, reason),
         }
@@ -73,7 +73,7 @@ impl Cache {
         for name in self.entries.names()?.iter().filter_map(|name| EntryName::parse(name)) {
             let outcome = match keyring.find(name.key_id()) {
                 None => Checked::NotPinned(name),
-                Some(key) => match self.lookup_key(name.id(), key, staging, limits)? {
+                Some(key) => match self.lookup_name(name.clone(), key, staging, limits)? {
                     Lookup::Hit(_) => Checked::Good(name),
                     Lookup::Rejected(rejection) => Checked::Rejected(rejection),
                     // Removed since it was listed.

@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
+
 use super::Cache;
-use super::entry::{ENTRY_MAX, Entry, EntryName};
+use super::entry::{ENTRY_MAX, Entry, EntryName, Kind};
 use super::error::{CacheError, Reason, Rejection};
-use crate::archive::{ArchiveError, Claim, Limits, VerifiedArchive, verify_copy};
+use crate::archive::{ArchiveError, Claim, Limits, VerifiedArchive, tar_limit, verify_copy};
 use crate::crypto::{Keyring, PublicKey, Release};
 use crate::sys::{Dir, SysError};
-use crate::types::{KeyId, ReleaseId, Sha256Digest};
+use crate::types::{ByteLimit, Product, ReleaseId, Sha256Digest, Target, Version};
 
 /// What the cache has for a release.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ enum Judged {
 const SEARCH_MAX: usize = 4096;
 
 impl Cache {
-    /// Looks for an archive of `id` from each pinned key in turn. An entry is opened, copied to an
+    /// Looks for an archive of `id` from each pinned key in turn, or else for its tar. An entry is opened, copied to an
     /// unnamed file in `staging` and verified in one pass; the first one that holds is the hit, and
     /// the first one that does not ends the search.
     pub fn lookup(
@@ -39,27 +41,44 @@ impl Cache {
         limits: &Limits,
     ) -> Result<Lookup, CacheError> {
         for key in keyring.keys() {
-            match self.lookup_key(id, key, staging, limits)? {
-                Lookup::Miss => {}
-                found => return Ok(found),
+            for kind in Kind::ALL {
+                match self.lookup_name(EntryName::new(id, key.id(), kind), key, staging, limits)? {
+                    Lookup::Miss => {}
+                    found => return Ok(found),
+                }
             }
         }
         Ok(Lookup::Miss)
     }
 
-    pub(super) fn lookup_key(
+    /// The versions of which an entry of a pinned key claims to keep something.
+    pub fn versions(
         &self,
-        id: &ReleaseId,
+        product: &Product,
+        target: &Target,
+        keyring: &Keyring<Release>,
+    ) -> Result<BTreeSet<Version>, CacheError> {
+        let names = self.entries.names()?;
+        let ours = names.iter().filter_map(|name| EntryName::parse(name)).filter(|name| {
+            let ReleaseId { product: of, target: built_for, .. } = name.id();
+            of == product && built_for == target && keyring.find(name.key_id()).is_some()
+        });
+        Ok(ours.map(|name| name.id().version.clone()).collect())
+    }
+
+    pub(super) fn lookup_name(
+        &self,
+        name: EntryName,
         key: &PublicKey<Release>,
         staging: &Dir,
         limits: &Limits,
     ) -> Result<Lookup, CacheError> {
-        match self.judge(id, key, staging, limits)? {
+        match self.judge(&name, key, staging, limits)? {
             Judged::Hit(archive) => Ok(Lookup::Hit(archive)),
             Judged::Absent => Ok(Lookup::Miss),
             Judged::Refused(reason, digest) => {
-                let name = EntryName::new(id, key.id());
-                let bad = digest.is_some_and(|digest| !self.blobs.is_sound(digest, limits.archive));
+                let limit = longest(name.kind(), limits);
+                let bad = digest.is_some_and(|digest| !self.blobs.is_sound(digest, limit));
                 let kept = self.remove(&name, digest, bad).err();
                 Ok(Lookup::Rejected(Rejection { name, reason, kept }))
             }
@@ -68,8 +87,8 @@ impl Cache {
 
     /// Removes the entry of an archive that verified and yet could not be extracted, so that nobody
     /// meets it again.
-    pub fn discard(&self, id: &ReleaseId, key_id: KeyId) -> Result<(), CacheError> {
-        let name = EntryName::new(id, key_id);
+    pub fn discard(&self, archive: &VerifiedArchive) -> Result<(), CacheError> {
+        let name = EntryName::new(archive.id(), archive.key_id(), Kind::of(archive.packing()));
         let digest = match self.entries.read(&name.file_name(), ENTRY_MAX) {
             Ok(bytes) => Entry::from_json(&bytes).ok().map(|(entry, _)| entry.digest),
             Err(_) => None,
@@ -79,13 +98,12 @@ impl Cache {
 
     fn judge(
         &self,
-        id: &ReleaseId,
+        name: &EntryName,
         key: &PublicKey<Release>,
         staging: &Dir,
         limits: &Limits,
     ) -> Result<Judged, CacheError> {
-        let name = EntryName::new(id, key.id()).file_name();
-        let bytes = match self.entries.read(&name, ENTRY_MAX) {
+        let bytes = match self.entries.read(&name.file_name(), ENTRY_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(Judged::Absent),
             Err(error) if error.is_exhaustion() => return Err(error.into()),
@@ -96,7 +114,10 @@ impl Cache {
             Err(reason) => return Ok(Judged::Refused(reason, None)),
         };
         let refused = |reason| Ok(Judged::Refused(reason, Some(entry.digest)));
-        let blob = match self.blobs.open(entry.digest, limits.archive) {
+        if Kind::of(entry.packing) != name.kind() {
+            return refused(Reason::Kind);
+        }
+        let blob = match self.blobs.open(entry.digest, longest(name.kind(), limits)) {
             Ok(blob) => blob,
             Err(error) if error.is_not_found() => return refused(Reason::BlobMissing),
             Err(error) if error.is_exhaustion() => return Err(error.into()),
@@ -105,7 +126,7 @@ impl Cache {
         if blob.length != entry.length {
             return refused(Reason::Length { stated: entry.length, found: blob.length });
         }
-        let claim = Claim { id, format: entry.format, signature: &signature, key };
+        let claim = Claim { id: name.id(), packing: entry.packing, signature: &signature, key };
         match verify_copy(&blob, &claim, staging) {
             Ok(archive) => Ok(Judged::Hit(archive)),
             Err(error @ (ArchiveError::Copy(_) | ArchiveError::Staging(_))) => Err(CacheError::Staging(error)),
@@ -130,5 +151,12 @@ impl Cache {
             bytes.and_then(|bytes| Entry::from_json(&bytes).ok()).is_some_and(|(entry, _)| entry.digest == digest)
         };
         Ok(names.len() > SEARCH_MAX || names.iter().any(names_it))
+    }
+}
+
+fn longest(kind: Kind, limits: &Limits) -> ByteLimit {
+    match kind {
+        Kind::Archive => limits.archive,
+        Kind::Tar => tar_limit(limits),
     }
 }

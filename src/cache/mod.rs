@@ -12,7 +12,7 @@
 //!   at, no entry is left without its archive.
 //!
 //! Layout: `entries/<product>@<version>@<target>@<key id>.json` says format, length, digest and
-//! signature; `blobs/ab/cd/<sha256>` are the archives; `locks/` and `listings/` hold what their
+//! signature, `….tar.json` the same of a tar that a patch made; `blobs/ab/cd/<sha256>` are the archives; `locks/` and `listings/` hold what their
 //! names say. Blobs come before the entries that name them, so a crash leaves at worst a blob that
 //! nobody names.
 
@@ -29,7 +29,7 @@ mod turn;
 
 use std::path::PathBuf;
 
-pub use entry::EntryName;
+pub use entry::{EntryName, Kind};
 pub use error::{CacheError, Reason, Rejection};
 pub use listing::{CachedArchive, Checked, Listed};
 pub use lookup::Lookup;
@@ -95,7 +95,7 @@ impl Cache {
             return Err(CacheError::NotItsBinary);
         }
         let digest = self.blobs.store(archive)?;
-        let name = EntryName::new(archive.id(), archive.key_id());
+        let name = EntryName::new(archive.id(), archive.key_id(), Kind::of(archive.packing()));
         let entry = Entry::of(archive, digest);
         error::replace_planted(&self.entries, &name.file_name(), |file_name| {
             self.entries.replace(file_name, &entry.to_json(), 0o600)

@@ -2,11 +2,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::role::{NodeSnapshot, Release, ReleaseMetadata, Role};
-use crate::types::{NodeId, Product, ReleaseId};
+use crate::types::{NodeId, Product, ReleaseId, Sha256Digest};
 
 /// The FIPS 204 context string: what the signed bytes are, and which release they belong to.
 ///
-/// `exuvia/v1/<purpose>/<product>/<version>/<target>`. No part may hold a `/`, so two different
+/// `exuvia/v1/<purpose>/<product>/<version>/<target>`, for a patch followed by `/<SHA-256 of its base>`. No part may hold a `/`, so two different
 /// statements never share a context; with every part at its longest it stays below the 255 bytes
 /// that FIPS 204 (section 5.2) allows.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -26,6 +26,13 @@ impl Context<Release> {
     #[must_use]
     pub fn tar(id: &ReleaseId) -> Self {
         Self::of("tar", id)
+    }
+
+    /// For a patch that makes the tar of this release from the tar with the digest `base`.
+    #[must_use]
+    pub fn patch(id: &ReleaseId, base: Sha256Digest) -> Self {
+        let Self { text, role } = Self::of("patch", id);
+        Self { text: format!("{text}/{base}"), role }
     }
 
     fn of(purpose: &str, ReleaseId { product, version, target }: &ReleaseId) -> Self {
@@ -91,14 +98,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_statements_never_share_a_context(a in release(), b in release()) {
-            let of = |id: &ReleaseId| [Context::archive(id).to_string(), Context::tar(id).to_string()];
-            let [archive, tar] = of(&a);
-            prop_assert_ne!(&archive, &tar);
+        fn two_statements_never_share_a_context(
+            (a, from_a) in (release(), prop::array::uniform32(0u8..2)),
+            (b, from_b) in (release(), prop::array::uniform32(0u8..2)),
+        ) {
+            let (from_a, from_b) = (Sha256Digest::from_bytes(from_a), Sha256Digest::from_bytes(from_b));
+            let of = |id: &ReleaseId, from| {
+                [Context::archive(id), Context::tar(id), Context::patch(id, from)].map(|context| context.to_string())
+            };
+            let [archive, tar, patch] = of(&a, from_a);
+            prop_assert!(archive != tar && tar != patch && patch != archive);
             let snapshot = Context::snapshot(&a.product, &"0".repeat(32).parse().unwrap()).to_string();
-            prop_assert!(snapshot != archive && snapshot != tar);
-            prop_assert_eq!(a == b, of(&b).contains(&archive));
-            prop_assert_eq!(a == b, of(&b).contains(&tar));
+            prop_assert!(snapshot != archive && snapshot != tar && snapshot != patch);
+            prop_assert_eq!(a == b, of(&b, from_b).contains(&archive));
+            prop_assert_eq!(a == b, of(&b, from_b).contains(&tar));
+            prop_assert_eq!(a == b && from_a == from_b, of(&b, from_b).contains(&patch));
+            prop_assert_eq!(from_a == from_b, of(&a, from_b).contains(&patch));
         }
     }
 
@@ -112,5 +127,6 @@ mod tests {
         assert!(Context::archive(&id).as_bytes().len() <= 255);
         assert!(Context::tar(&id).as_bytes().len() <= 255);
         assert!(Context::snapshot(&id.product, &"0".repeat(32).parse().unwrap()).as_bytes().len() <= 255);
+        assert!(Context::patch(&id, Sha256Digest::from_bytes([0; 32])).as_bytes().len() <= 255);
     }
 }

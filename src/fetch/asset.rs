@@ -1,6 +1,7 @@
 use sha2::{Digest, Sha256};
 
 use super::listing::{Asset, Release, printable};
+use crate::delta::{PatchName, tar_signature_name};
 use crate::types::{ArchiveFormat, Product, Sha256Digest, Target};
 
 /// The two files of a release that an upgrade needs.
@@ -13,6 +14,22 @@ pub struct Chosen {
     /// The signature over the archive.
     pub signature: Asset,
 }
+
+/// A patch that a release offers, and its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedPatch {
+    /// What its name says.
+    pub name: PatchName,
+    /// The patch.
+    pub patch: Asset,
+    /// Its length in bytes, as the listing says: without one, nobody can tell whether it is worth its while.
+    pub length: u64,
+    /// The signature over it.
+    pub signature: Asset,
+}
+
+/// More patches than these of one release are not looked at.
+const PATCHES_MAX: usize = 16;
 
 /// Why a release has nothing for this product and target. Other releases are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +111,25 @@ impl Release {
             return Err(self.misnamed(&signature_name).unwrap_or_else(missing));
         };
         Ok(Chosen { archive: archive.clone(), format, signature: signature.clone() })
+    }
+
+    /// The patches that make the tar of this release, for exactly this product and target: each with its
+    /// signature and its length, and one of each. What is not so is left out: there is the archive.
+    #[must_use]
+    pub fn patches(&self, product: &Product, target: &Target) -> Vec<OfferedPatch> {
+        let offered = |asset: &Asset| {
+            let name = PatchName::parse(&asset.name, product, target)?;
+            let patch = self.one(&asset.name).ok()??.clone();
+            let signature = self.one(&name.signature()).ok()??.clone();
+            Some(OfferedPatch { name, length: patch.size()?, patch, signature })
+        };
+        self.assets.iter().filter_map(offered).take(PATCHES_MAX).collect()
+    }
+
+    /// The signature over the uncompressed tar.
+    #[must_use]
+    pub fn tar_signature(&self, product: &Product, target: &Target) -> Option<&Asset> {
+        self.one(&tar_signature_name(product, target)).ok()?
     }
 
     fn one(&self, name: &str) -> Result<Option<&Asset>, AssetError> {

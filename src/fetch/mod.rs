@@ -48,7 +48,7 @@ mod tar_bundle;
 mod token;
 mod tuf;
 
-pub use asset::{AssetError, Chosen};
+pub use asset::{AssetError, Chosen, OfferedPatch};
 pub use backoff::backoff;
 pub use bundle::Bundle;
 pub use configured::{Local, SourceError};

@@ -99,6 +99,7 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     family("exuvia_upgrade_check_errors_total", "kind", "Looks that failed, by kind of error.", false);
     family("exuvia_upgrade_signature_failures_total", "where", "Archives that did not verify.", false);
     family("exuvia_upgrade_cache_requests_total", "result", "Looks into the shared cache.", false);
+    family("exuvia_upgrade_patches_total", "result", "Releases for which patches were offered that begin here.", false);
     family(
         "exuvia_siblings_doubted_total",
         "reason",

@@ -24,7 +24,7 @@ use super::status::LastCheck;
 use crate::config::Settings;
 use crate::install::Progress;
 use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
-use crate::upgrade::{CacheAnswer, Done, Engine, Found, Observer, Step, UpgradeError, Wait, Work};
+use crate::upgrade::{CacheAnswer, Done, Engine, Found, Observer, PatchAnswer, Step, UpgradeError, Wait, Work};
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
@@ -287,6 +287,13 @@ impl Worker {
                     CacheAnswer::Rejected => "rejected",
                 };
                 state.counters.add("exuvia_upgrade_cache_requests_total", result);
+            }
+            if let Step::Patched { answer, .. } = &step {
+                let result = match answer {
+                    PatchAnswer::Applied => "applied",
+                    PatchAnswer::Refused => "refused",
+                };
+                state.counters.add("exuvia_upgrade_patches_total", result);
             }
             state.set(Activity::Upgrading(step));
         });

@@ -3,15 +3,17 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::listing::{self, Entry, LISTING, LISTING_LIMIT, ListingError};
+use super::patches;
 use super::problem::{Problem, Reason};
 use super::sums::{SUMS, Sums};
 use super::tee::{Hashing, Tee};
-use crate::archive::{ArchiveError, Limits, UntrustedArchive, VerifiedArchive};
+use crate::archive::{ArchiveError, Limits, Tar, UntrustedArchive, VerifiedArchive, tar_limit};
 use crate::console::{Exit, ToolError};
 use crate::crypto::{Context, Keyring, Release, Signature};
+use crate::delta::{PatchName, UntrustedPatch, tar_signature_name};
 use crate::fetch::{self, ListingLimits, SkipReason};
 use crate::sys::{Dir, SysError};
-use crate::types::{ArchiveFormat, ByteLimit, KeyId, Product, ReleaseId, Sha256Digest, Target, Version};
+use crate::types::{ArchiveFormat, ByteLimit, KeyId, Packing, Product, ReleaseId, Sha256Digest, Target, Version};
 
 /// Why a tree could not be checked at all.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,8 @@ pub struct GoodRelease {
     pub binary: Sha256Digest,
     /// The key that signed.
     pub key: KeyId,
+    /// The versions from which patches lead to it.
+    pub patches: Vec<Version>,
 }
 
 /// Checks a published tree as a node would, file by file: the listing, the exact names, the
@@ -81,7 +85,8 @@ pub fn check_tree(
         fetch::Listing::parse(&bytes, &ListingLimits::default()).map_err(|_| malformed(ListingError::Malformed))?;
     // Copies are made as a node makes them: private, and gone whatever happens.
     let scratch = tempfile::tempdir().map_err(|error| SysError::io("make a folder in", std::env::temp_dir(), error))?;
-    let mut check = Check { keys, staging: Dir::open(scratch.path())?, progress, report: TreeReport::default() };
+    let mut check =
+        Check { keys, entries: &entries, staging: Dir::open(scratch.path())?, progress, report: TreeReport::default() };
 
     for skipped in listing.skipped {
         match skipped.reason {
@@ -103,6 +108,7 @@ pub fn check_tree(
 
 struct Check<'a> {
     keys: &'a Keyring<Release>,
+    entries: &'a [Entry],
     staging: Dir,
     progress: &'a mut dyn FnMut(u64),
     report: TreeReport,
@@ -134,7 +140,10 @@ impl Check<'_> {
         if archives.is_empty() {
             self.problem(entry.tag_name.clone(), Reason::NoArchive);
         }
-        let unlisted = |name: &&str| !archives.iter().any(|(asset, _)| asset.name == **name);
+        let summed = |asset: &listing::Asset| {
+            ArchiveFormat::of_name(&asset.name).is_some() || asset.name.strip_suffix(".patch").is_some()
+        };
+        let unlisted = |name: &&str| !entry.assets.iter().any(|asset| summed(asset) && asset.name == **name);
         for name in sums.iter().flat_map(Sums::names).filter(unlisted) {
             self.problem(format!("{version}/{SUMS}"), Reason::SummedOnly(name.to_owned()));
         }
@@ -145,7 +154,7 @@ impl Check<'_> {
                 self.problem(at, Reason::UnknownProduct);
                 continue;
             };
-            match self.archive(&folder, release, &id, sums.as_ref()) {
+            match self.archive((root, &folder), release, &id, sums.as_ref()) {
                 Ok(good) => self.report.good.push(good),
                 Err(reason) => self.problem(at, reason),
             }
@@ -181,7 +190,7 @@ impl Check<'_> {
     /// What a node does with a release, from the choice to the staged binary; and what people check.
     fn archive(
         &mut self,
-        folder: &Dir,
+        (root, folder): (&Dir, &Dir),
         release: &fetch::Release,
         id: &ReleaseId,
         sums: Option<&Sums>,
@@ -202,11 +211,60 @@ impl Check<'_> {
         let verified = UntrustedArchive::from_private_file(copy, chosen.format)?.verify(id, &signature, self.keys)?;
         let binary = verified.extract(&self.staging, &limits, &mut |_| ())?;
         self.tar_signature(folder, release, &verified, &limits);
-        Ok(GoodRelease { id: id.clone(), length: verified.length(), binary: binary.digest(), key: verified.key_id() })
+        let (length, key) = (verified.length(), verified.key_id());
+        let mut patches = Vec::new();
+        let offered: Vec<_> = release
+            .assets
+            .iter()
+            .filter_map(|asset| Some((PatchName::parse(asset.name(), &id.product, &id.target)?, asset)))
+            .collect();
+        if !offered.is_empty() {
+            let tar = verified.into_tar(&self.staging, &limits)?;
+            for (name, asset) in offered {
+                match self.patch((root, folder), (&name, asset), &tar, id, sums) {
+                    Ok(()) => patches.push(name.from().clone()),
+                    Err(reason) => self.problem(format!("{}/{name}", id.version), reason),
+                }
+            }
+        }
+        Ok(GoodRelease { id: id.clone(), length, binary: binary.digest(), key, patches })
+    }
+
+    /// What a node does with a patch, from its base in the tree to the tar of the release.
+    fn patch(
+        &mut self,
+        (root, folder): (&Dir, &Dir),
+        (name, asset): (&PatchName, &fetch::Asset),
+        tar: &Tar,
+        id: &ReleaseId,
+        sums: Option<&Sums>,
+    ) -> Result<(), Reason> {
+        let (file, limits) = (name.to_string(), Limits::default());
+        let (copy, found) = self.copy(folder, &file, limits.archive)?;
+        for (stated_by, stated) in [("the listing", asset.digest()), (SUMS, sums.and_then(|sums| sums.find(&file)))] {
+            match stated {
+                Some(stated) if stated != found => return Err(Reason::Digest { stated_by, stated, found }),
+                None if stated_by == SUMS && sums.is_some() => return Err(Reason::NotSummed),
+                _ => {}
+            }
+        }
+        let signature = Signature::from_bytes(&read(folder, &name.signature())?)?;
+        let base = patches::published(self.entries, &id.with_version(name.from()))
+            .ok_or_else(|| Reason::NoBase(name.from().clone()))
+            .and_then(|(id, format, archive)| {
+                patches::base(root, &id, format, &archive, self.keys, &self.staging).map_err(Reason::Base)
+            })?;
+        if !name.begins_with(base.digest()) {
+            return Err(Reason::OtherBase(name.from().clone()));
+        }
+        let patch = UntrustedPatch::from_private_file(copy)?.verify(id, base.digest(), &signature, self.keys)?;
+        let made = patch.apply(&base, &self.staging, tar_limit(&limits))?;
+        let made = Tar::of_private_file(made).map_err(ArchiveError::Copy)?;
+        if made.digest() == tar.digest() { Ok(()) } else { Err(Reason::OtherResult) }
     }
 
     fn tar_signature(&mut self, folder: &Dir, release: &fetch::Release, verified: &VerifiedArchive, limits: &Limits) {
-        let name = format!("{}.tar.sig", verified.id().asset_stem());
+        let name = tar_signature_name(&verified.id().product, &verified.id().target);
         let outcome = if release.assets.iter().any(|asset| asset.name() == name) {
             read(folder, &name)
                 .and_then(|bytes| Ok(Signature::from_bytes(&bytes)?))
@@ -255,9 +313,12 @@ fn tar_is_signed(
     let context = Context::tar(verified.id());
     let bound = limits.binary.get() + SMALL.get();
     for key in keys.keys() {
-        let mu = match verified.format() {
-            ArchiveFormat::TarGz => key.mu(&context, &mut flate2::read::GzDecoder::new(verified.reader()).take(bound)),
-            ArchiveFormat::TarZst => zstd::stream::read::Decoder::new(verified.reader())
+        let mu = match verified.packing() {
+            Packing::Tar => key.mu(&context, &mut verified.reader()),
+            Packing::Compressed(ArchiveFormat::TarGz) => {
+                key.mu(&context, &mut flate2::read::GzDecoder::new(verified.reader()).take(bound))
+            }
+            Packing::Compressed(ArchiveFormat::TarZst) => zstd::stream::read::Decoder::new(verified.reader())
                 .and_then(|decoder| key.mu(&context, &mut decoder.take(bound))),
         };
         if key.accepts(&mu.map_err(ArchiveError::Copy)?, signature) {

@@ -9,7 +9,7 @@ use super::pack::Pack;
 use super::pack_error::PackError;
 use super::tar_stream::TarStream;
 use super::tee::{Hashing, Tee};
-use crate::archive::{ArchiveError, Limits, UntrustedArchive};
+use crate::archive::{ArchiveError, Limits, UntrustedArchive, VerifiedArchive};
 use crate::crypto::{Context, Keyring, Release, SecretKey, SignError, Signature};
 use crate::sys::{Dir, NewFile, OperatorFile};
 use crate::types::{ArchiveFormat, Sha256Digest};
@@ -93,7 +93,7 @@ pub(super) fn rehearse(
     signature: &Signature,
     folder: &Dir,
     content: Sha256Digest,
-) -> Result<(), PackError> {
+) -> Result<VerifiedArchive, PackError> {
     let keys = Keyring::from_pems([key.public().to_pem().as_str()]).map_err(|_| PackError::Faulty)?;
     let copy = archive.file().try_clone().map_err(ArchiveError::Copy)?;
     let limits = Limits::default();
@@ -101,6 +101,7 @@ pub(super) fn rehearse(
     if !limits.archive.admits(untrusted.length()) {
         return Err(PackError::TooLong { length: untrusted.length(), limit: limits.archive.get() });
     }
-    let binary = untrusted.verify(&plan.id, signature, &keys)?.extract(folder, &limits, &mut |_| ())?;
-    if binary.digest() == content { Ok(()) } else { Err(PackError::Faulty) }
+    let verified = untrusted.verify(&plan.id, signature, &keys)?;
+    let binary = verified.extract(folder, &limits, &mut |_| ())?;
+    if binary.digest() == content { Ok(verified) } else { Err(PackError::Faulty) }
 }

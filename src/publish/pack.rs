@@ -3,11 +3,13 @@ use std::path::{Path, PathBuf};
 use super::listing::{About, Added, Asset, LISTING, LISTING_LIMIT, Listing};
 use super::make::{rehearse, sign_archive, write_archive};
 use super::pack_error::PackError;
+use super::patches::{Bases, LeftOut, Made, PackedPatch, make_patches};
 use super::sums::{SUMS, Sums};
 use super::tee::{Hashing, Tee};
 use super::tree::lock;
 use super::undo::Undo;
 use crate::crypto::{Context, Release, SecretKey, Signature};
+use crate::delta::tar_signature_name;
 use crate::sys::{Dir, OperatorFile};
 use crate::types::{ArchiveFormat, ByteLimit, KeyId, ReleaseId, Sha256Digest};
 
@@ -43,16 +45,32 @@ pub struct Packed {
     pub key: KeyId,
     /// Whether anything was published: not so where the same archive stood there already.
     pub is_new: bool,
+    /// The patches that were published with it, from the newest base to the oldest.
+    pub patches: Vec<PackedPatch>,
+    /// The patches that were not, and why.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The most that a node extracts.
 const BINARY_LIMIT: ByteLimit = ByteLimit::mib(1024);
 
-/// Packs, signs and publishes a binary into the tree at `out`.
+/// Packs, signs and publishes a binary into the tree at `out`, with patches from the last versions there.
 ///
 /// The archive is compressed, both signatures are made, and it is extracted as a node would, before anything appears under its name.
 pub fn pack(
     plan: &Pack,
+    key: &SecretKey<Release>,
+    binary: &Path,
+    out: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Packed, PackError> {
+    pack_from(plan, &Bases::default(), key, binary, out, progress)
+}
+
+/// As [`pack`], with patches from these bases.
+pub fn pack_from(
+    plan: &Pack,
+    bases: &Bases,
     key: &SecretKey<Release>,
     binary: &Path,
     out: &Path,
@@ -74,27 +92,52 @@ pub fn pack(
     let mut archive = folder.new_file(0o644)?;
     let (tar_signature, content) = write_archive(plan, level, key, binary, &input, &mut archive, progress)?;
     let (signature, digest, length) = sign_archive(plan, key, &archive).map_err(PackError::Sign)?;
-    rehearse(plan, key, &archive, &signature, &folder, content)?;
+    let verified = rehearse(plan, key, &archive, &signature, &folder, content)?;
 
     let name = format!("{}{}", plan.id.asset_stem(), plan.format.suffix());
-    let packed = |is_new| Packed { archive: folder.path().join(&name), length, digest, key: key.public().id(), is_new };
+    let assets = |sums: &str, patches: &[Made]| plan.assets(&name, length, digest, sums, patches);
+    // What is published already needs no patches, and what they begin with stays what it is.
+    let before = read_listing(&root)?;
+    let (patches, left_out) = match before.clone().add(&plan.about(), &assets("", &[])) {
+        Ok(Added::New(_)) => make_patches((plan, level), key, bases, (&root, &folder), (&before, verified))?,
+        _ => (Vec::new(), Vec::new()),
+    };
+    let told = patches.iter().map(|made| PackedPatch { from: made.name.from().clone(), length: made.length }).collect();
+    let packed = Packed {
+        archive: folder.path().join(&name),
+        length,
+        digest,
+        key: key.public().id(),
+        is_new: true,
+        patches: told,
+        left_out,
+    };
     undo.hold(lock(&root)?.ok_or_else(|| PackError::Busy(root.path().to_owned()))?);
     let mut sums = read_sums(&folder)?;
     sums.set(name.clone(), digest);
+    for made in &patches {
+        sums.set(made.name.to_string(), made.digest);
+    }
     let sums = sums.to_text();
-    let listing = match read_listing(&root)?.add(&plan.about(), &plan.assets(&name, length, digest, &sums)) {
+    let listing = match read_listing(&root)?.add(&plan.about(), &assets(&sums, &patches)) {
         Ok(Added::New(listing)) => listing,
-        Ok(Added::Same) if is_intact(plan, key, &folder, &name, digest) => return Ok(packed(false)),
+        Ok(Added::Same) if is_intact(plan, key, &folder, &name, digest) => {
+            return Ok(Packed { is_new: false, ..packed });
+        }
         Ok(Added::Same) => return Err(PackError::PublishedOtherwise(folder.path().join(name))),
         Err(source) => return Err(PackError::Listing { path: root.path().join(LISTING), source }),
     };
     undo.publish(&folder, archive, &name)?;
     undo.write(&folder, &format!("{name}.sig"), signature.as_bytes())?;
     undo.write(&folder, &plan.tar_signature_name(), tar_signature.as_bytes())?;
+    for Made { name, file, signature, .. } in patches {
+        undo.publish(&folder, file, &name.to_string())?;
+        undo.write(&folder, &name.signature(), signature.as_bytes())?;
+    }
     undo.write(&folder, SUMS, sums.as_bytes())?;
     root.replace(LISTING, &listing.to_bytes(), 0o644)?;
     undo.forget();
-    Ok(packed(true))
+    Ok(packed)
 }
 
 impl Pack {
@@ -110,7 +153,7 @@ impl Pack {
     }
 
     fn tar_signature_name(&self) -> String {
-        format!("{}.tar.sig", self.id.asset_stem())
+        tar_signature_name(&self.id.product, &self.id.target)
     }
 
     fn about(&self) -> About {
@@ -124,19 +167,24 @@ impl Pack {
 
     /// What the listing names, the archive first. Signatures carry no digest: they are random, and
     /// only what they sign is ever compared.
-    fn assets(&self, name: &str, length: u64, digest: Sha256Digest, sums: &str) -> Vec<Asset> {
+    fn assets(&self, name: &str, length: u64, digest: Sha256Digest, sums: &str, patches: &[Made]) -> Vec<Asset> {
         let mut base = self.base_url.as_ref().map(url::Url::to_string).unwrap_or_default();
         if !base.is_empty() && !base.ends_with('/') {
             base.push('/');
         }
         let base = format!("{base}{}/", self.id.version);
         let signature = |name: String| Asset::new(name, Signature::LEN as u64, None, &base);
-        vec![
+        let mut assets = vec![
             Asset::new(name.to_owned(), length, Some(digest), &base),
             signature(format!("{name}.sig")),
             signature(self.tar_signature_name()),
             Asset::new(SUMS.to_owned(), sums.len() as u64, None, &base),
-        ]
+        ];
+        for Made { name, length, digest, .. } in patches {
+            assets.push(Asset::new(name.to_string(), *length, Some(*digest), &base));
+            assets.push(signature(name.signature()));
+        }
+        assets
     }
 }
 

@@ -6,6 +6,7 @@ use super::sums::SumsError;
 use crate::archive::ArchiveError;
 use crate::console::{Exit, ToolError};
 use crate::crypto::SignError;
+use crate::delta::PatchError;
 use crate::sys::SysError;
 
 /// Why nothing was published.
@@ -31,6 +32,14 @@ pub enum PackError {
         /// Why.
         source: io::Error,
     },
+    /// Reading a tar or writing a patch failed.
+    #[error("cannot make a patch: {0}. Nothing was published.")]
+    Patch(#[source] io::Error),
+    /// A node would not use a patch.
+    #[error(
+        "nodes would refuse a patch that was just made, so nothing was published: {0}. Publish without patches (--patches 0)"
+    )]
+    Unusable(#[source] PatchError),
     /// No signature could be made.
     #[error("{0}. Nothing was published.")]
     Sign(SignError),
@@ -79,10 +88,12 @@ pub enum PackError {
 impl ToolError for PackError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Storage(_) | Self::Changed(_) | Self::Archive { .. } | Self::Sign(SignError::Read(_)) => {
-                Exit::Storage
-            }
-            Self::Sign(_) | Self::Faulty => Exit::Unexpected,
+            Self::Storage(_)
+            | Self::Changed(_)
+            | Self::Archive { .. }
+            | Self::Patch(_)
+            | Self::Sign(SignError::Read(_)) => Exit::Storage,
+            Self::Sign(_) | Self::Faulty | Self::Unusable(_) => Exit::Unexpected,
             Self::Refused(ArchiveError::Copy(_) | ArchiveError::Staging(_)) => Exit::Storage,
             Self::Refused(_) | Self::TooLong { .. } => Exit::Verification,
             Self::Empty(_) | Self::Level(..) => Exit::Usage,

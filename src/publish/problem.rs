@@ -2,9 +2,10 @@ use std::fmt;
 
 use crate::archive::ArchiveError;
 use crate::crypto::SignatureLength;
+use crate::delta::PatchError;
 use crate::fetch::{AssetError, SkipReason};
 use crate::sys::SysError;
-use crate::types::Sha256Digest;
+use crate::types::{Sha256Digest, Version};
 
 use super::sums::SumsError;
 
@@ -65,6 +66,21 @@ pub enum Reason {
     /// The signature over the uncompressed tar does not hold.
     #[error("it was not made by any of the named keys for the tar inside the archive")]
     TarSignature,
+    /// A node refuses the patch.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// The tree does not list what the patch begins with.
+    #[error("it begins with version {0}, of which the tree lists no archive for this target")]
+    NoBase(Version),
+    /// What the patch begins with does not hold itself.
+    #[error("what it begins with does not hold: {0}")]
+    Base(String),
+    /// The patch begins with something else.
+    #[error("it begins with another tar than that of the listed archive of version {0}")]
+    OtherBase(Version),
+    /// The patch makes something else.
+    #[error("it makes another tar than the one inside the archive")]
+    OtherResult,
     /// The listing has no signature over the uncompressed tar.
     #[error("the listing does not name it")]
     NotListed,

@@ -18,6 +18,12 @@ impl<'a> FromStart<'a> {
         Self { file, at: 0, end: length }
     }
 
+    /// A reader of the bytes from `at` to `end`.
+    #[must_use]
+    pub fn between(file: &'a File, at: u64, end: u64) -> Self {
+        Self { file, at, end }
+    }
+
     /// How far it has read.
     #[must_use]
     pub fn position(&self) -> u64 {

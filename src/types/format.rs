@@ -1,5 +1,5 @@
 /// How a release archive is compressed. Its name says so, exactly: `<product>-<target>.tar.zst`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArchiveFormat {
     /// gzip (RFC 1952), one member.
     TarGz,

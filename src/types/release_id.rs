@@ -16,6 +16,12 @@ pub struct ReleaseId {
 }
 
 impl ReleaseId {
+    /// Another version of the same product, for the same target.
+    #[must_use]
+    pub fn with_version(&self, version: &Version) -> Self {
+        Self { version: version.clone(), ..self.clone() }
+    }
+
     /// The stem of the archive's file name: `<product>-<target>`.
     #[must_use]
     pub fn asset_stem(&self) -> String {

@@ -61,6 +61,16 @@ pub enum CacheAnswer {
     Rejected,
 }
 
+/// What came of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PatchAnswer {
+    /// It made the release.
+    Applied,
+    /// It was not used; the archive is downloaded whole.
+    Refused,
+}
+
 /// What an upgrade does just now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
@@ -89,6 +99,13 @@ pub enum Step {
         done: u64,
         /// Bytes in all, where that is known.
         total: Option<u64>,
+    },
+    /// A patch was used, or not.
+    Patched {
+        /// The release.
+        version: Version,
+        /// `applied` or `refused`.
+        answer: PatchAnswer,
     },
     /// Verifies a private copy from the cache, or the download.
     Verifying {
@@ -130,6 +147,10 @@ impl fmt::Display for Step {
                 write!(f, "refused what the shared cache had for {version}, and removed it")
             }
             Self::Downloading { version, .. } => write!(f, "downloads {version}"),
+            Self::Patched { version, answer: PatchAnswer::Applied } => write!(f, "made {version} by a patch"),
+            Self::Patched { version, answer: PatchAnswer::Refused } => {
+                write!(f, "does not use the patch that would make {version}, and downloads it whole")
+            }
             Self::Verifying { version } => write!(f, "verifies {version}"),
             Self::Extracting { version, .. } => write!(f, "extracts {version}"),
             Self::Probing { version } => write!(f, "asks {version} who it is"),

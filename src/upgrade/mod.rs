@@ -12,7 +12,9 @@ mod engine;
 mod error;
 mod facts;
 mod offer;
+mod patch;
 mod probe;
+mod route;
 mod run;
 mod space;
 mod stage;
@@ -21,7 +23,7 @@ mod unclear;
 mod verdicts;
 
 pub use describe::SelfDescription;
-pub use engine::{CacheAnswer, Engine, Observer, Step};
+pub use engine::{CacheAnswer, Engine, Observer, PatchAnswer, Step};
 pub use error::UpgradeError;
 pub use facts::HostGate;
 pub use offer::LastOffer;

@@ -256,7 +256,7 @@ impl Engine {
         attempt: AttemptId,
         observer: &Observer,
     ) -> Result<(Installed, Claim, Overlap, Option<StateChange>), UpgradeError> {
-        let Staged { installed, claim, origin } = stage(self, offer, version, observer).await?;
+        let Staged { installed, claim, origin } = stage(self, offer, version, attempt, observer).await?;
         self.ledger.event(attempt, "staged", &format!("{installed}, {origin}"), Timestamp::now())?;
         observer(Step::Probing { version: installed.version.clone() });
         let (engine, candidate) = (self.clone(), installed.clone());

@@ -1,32 +1,38 @@
-//! From a release to a binary among the versions: cache or download, verify, extract, publish.
+//! From a release to a binary among the versions: cache, patch or download, verify, extract, publish.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{CacheAnswer, Engine, Observer, Step};
+use jiff::Timestamp;
+
+use super::engine::{CacheAnswer, Engine, Observer, PatchAnswer, Step};
 use super::error::UpgradeError;
 use super::offer::Offer;
+use super::patch;
+use super::route::Route;
 use super::space::require_space;
 use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
 use crate::cache::{DownloadTurn, Lookup, Turn};
 use crate::crypto::Signature;
-use crate::fetch::{Asset, Chosen, Place, ReleaseSource};
+use crate::fetch::{Asset, Chosen, Place, Release, ReleaseSource};
 use crate::install::{Claim, Installed};
+use crate::ledger::AttemptId;
 use crate::sys::SysError;
 use crate::types::{ByteLimit, ReleaseId, Version};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Longer than any signature, so that the length is judged and not the cap met.
-const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
+pub(super) const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 
 /// Where the verified archive came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Cache,
     Download,
+    Patch,
 }
 
 impl std::fmt::Display for Origin {
@@ -34,6 +40,7 @@ impl std::fmt::Display for Origin {
         f.write_str(match self {
             Self::Cache => "from the cache",
             Self::Download => "downloaded",
+            Self::Patch => "made by patches",
         })
     }
 }
@@ -50,6 +57,7 @@ pub(super) async fn stage(
     engine: &Arc<Engine>,
     offer: &Offer,
     version: &Version,
+    attempt: AttemptId,
     observer: &Observer,
 ) -> Result<Staged, UpgradeError> {
     let id = engine.release(version);
@@ -68,10 +76,68 @@ pub(super) async fn stage(
     let chosen = release
         .choose(&engine.product, &engine.target)
         .map_err(|source| UpgradeError::Asset { version: version.clone(), source })?;
+    if let Some(route) = patch::plan(engine, &offer.listing, version, chosen.archive.size().unwrap_or(0)).await {
+        match by_patches(engine, source, release, (&id, &route), turn.as_ref(), observer).await {
+            Ok(staged) => {
+                note_patched(engine, attempt, &id, &route, chosen.archive.size(), observer);
+                return publish(engine, staged, Origin::Patch).await;
+            }
+            Err(reason) => note_unpatched(engine, attempt, &id, &route, &reason, observer),
+        }
+    }
     let archive = download(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
     let staged = extract(engine, archive, Origin::Download, observer).await?;
     drop(turn);
     publish(engine, staged, Origin::Download).await
+}
+
+async fn by_patches(
+    engine: &Arc<Engine>,
+    source: &ReleaseSource,
+    release: &Release,
+    (id, route): (&ReleaseId, &Route),
+    turn: Option<&DownloadTurnSlot>,
+    observer: &Observer,
+) -> Result<StagedBinary, String> {
+    let signature = release.tar_signature(&engine.product, &engine.target);
+    let followed = patch::follow(engine, source, signature, (id, route), turn, observer).await;
+    let tar = followed.map_err(|error| error.to_string())?;
+    extract(engine, tar, Origin::Patch, observer).await.map_err(|error| error.to_string())
+}
+
+fn note_patched(
+    engine: &Engine,
+    attempt: AttemptId,
+    id: &ReleaseId,
+    Route { from, hops, bytes }: &Route,
+    whole: Option<u64>,
+    observer: &Observer,
+) {
+    observer(Step::Patched { version: id.version.clone(), answer: PatchAnswer::Applied });
+    let whole = whole.unwrap_or(0);
+    tracing::info!(event = "release_patched", release = %id, from = %from, patches = hops.len(), bytes, whole);
+    let detail = format!("from {from} by {} patch(es): {bytes} bytes instead of {whole}", hops.len());
+    note(engine, attempt, "patched", &detail);
+}
+
+fn note_unpatched(
+    engine: &Engine,
+    attempt: AttemptId,
+    id: &ReleaseId,
+    Route { from, .. }: &Route,
+    reason: &str,
+    observer: &Observer,
+) {
+    observer(Step::Patched { version: id.version.clone(), answer: PatchAnswer::Refused });
+    tracing::warn!(event = "patch_refused", release = %id, from = %from, %reason, "downloads the whole archive");
+    note(engine, attempt, "patch-refused", &format!("from {from}: {reason}; downloads the whole archive"));
+}
+
+/// What cannot be noted was noted in the log, and stops no upgrade.
+fn note(engine: &Engine, attempt: AttemptId, name: &str, detail: &str) {
+    if let Err(error) = engine.ledger.event(attempt, name, detail, Timestamp::now()) {
+        tracing::error!(event = "history_not_written", %error);
+    }
 }
 
 /// The binary from the cache. An archive that verifies and yet cannot be extracted is removed, and
@@ -147,7 +213,7 @@ async fn wait_for_turn(
     .await
 }
 
-type DownloadTurnSlot = Arc<std::sync::Mutex<DownloadTurn>>;
+pub(super) type DownloadTurnSlot = Arc<std::sync::Mutex<DownloadTurn>>;
 
 /// Has the archive from the first place whose files verify. Each place is tried once: whether a
 /// mirror lies or its server is away comes to the same.
@@ -244,7 +310,7 @@ async fn extract(
         let mut progress = |done| observer(Step::Extracting { version: version.clone(), done });
         let extracted = archive.extract(engine.install.staging(), &engine.settings.limits, &mut progress);
         match (extracted, &engine.cache, origin) {
-            (Ok(staged), Some(cache), Origin::Download) => {
+            (Ok(staged), Some(cache), Origin::Download | Origin::Patch) => {
                 if let Err(error) = cache.store(&archive, &staged) {
                     tracing::warn!(event = "cache_not_stored", %error);
                 }
@@ -254,7 +320,7 @@ async fn extract(
             (Err(source), cache, origin) => {
                 // A full disk, say, is not the archive's fault.
                 if let (Some(cache), Origin::Cache, ArchiveError::Content { .. }) = (cache, origin, &source)
-                    && let Err(error) = cache.discard(archive.id(), archive.key_id())
+                    && let Err(error) = cache.discard(&archive)
                 {
                     tracing::warn!(event = "cache_not_discarded", %error);
                 }

@@ -47,7 +47,7 @@ fn a1_what_was_stored_is_found_verified_and_extracts() {
         let binary = noise(300_000, 1);
         site.store(&id(version), &binary, format);
         let archive = site.hit(&id(version));
-        assert_eq!((archive.id(), archive.format()), (&id(version), format));
+        assert_eq!((archive.id(), archive.packing()), (&id(version), format.into()));
         assert_eq!(archive.key_id(), site.key.public().id());
         assert_eq!(site.extract(&archive).unwrap().digest(), sha256(&binary));
         site.assert_nothing_staged();
@@ -510,7 +510,7 @@ fn a10_a_signed_archive_that_does_not_extract_is_never_stored_and_can_be_discard
     site.plant_entry(&id("1.2.0"), ".tar.zst", &poison, site.sign(&id("1.2.0"), &poison).as_bytes());
     let hit = site.hit(&id("1.2.0"));
     assert!(matches!(site.extract(&hit), Err(ArchiveError::Content { .. })));
-    site.cache.discard(hit.id(), hit.key_id()).unwrap();
+    site.cache.discard(&hit).unwrap();
     assert!(matches!(site.lookup(&id("1.2.0")), Lookup::Miss));
     site.assert_cache_empty();
 }

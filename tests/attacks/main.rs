@@ -29,6 +29,7 @@ mod b6_assets;
 mod b8_sources;
 mod b8_upgrades;
 mod b_archive;
+mod d1_patches;
 mod fetching;
 mod k1_keys;
 mod l1_ledger;

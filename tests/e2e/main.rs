@@ -21,6 +21,7 @@ mod activation;
 mod candidates;
 mod clocks;
 mod container;
+mod deltas;
 mod embedded;
 mod environment;
 mod fresh;

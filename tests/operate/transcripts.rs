@@ -26,8 +26,18 @@ use crate::http_server::{Server, raw, redirect, reply, serve_file};
 use crate::metadata;
 use crate::place::{Place, Running};
 
-const PROGRESS: [&str; 8] =
-    ["looks for ", "verifies ", "does not find ", "downloads ", "extracts ", "asks ", "hands ", "has "];
+const PROGRESS: [&str; 10] = [
+    "looks for ",
+    "verifies ",
+    "does not find ",
+    "does not use the patch ",
+    "downloads ",
+    "made ",
+    "extracts ",
+    "asks ",
+    "hands ",
+    "has ",
+];
 
 #[test]
 fn every_transcript_is_what_the_program_says() {

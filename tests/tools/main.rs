@@ -5,6 +5,7 @@
 mod keygen;
 mod memory;
 mod pack;
+mod patches;
 mod verify;
 mod withdraw;
 
@@ -46,6 +47,12 @@ impl Run {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert!(self.err.contains(word), "{word:?} is not in: {}", self.err);
         assert!(!self.err.contains("panicked"), "{}", self.err);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, words: &str) -> Self {
+        assert!(self.out.contains(words), "{words:?} is not in: {}{}", self.out, self.err);
         self
     }
 

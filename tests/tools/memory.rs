@@ -64,7 +64,7 @@ fn packing_takes_the_same_memory_for_a_small_and_a_large_binary() {
         }
         file.into_inner().unwrap();
         let args = ["pack", "--binary", "binary", "--product", "exuvia", "--version", version, "--target", TARGET];
-        let args = [&args[..], &["--key", &key, "--out", "site", "--level", "3"]].concat();
+        let args = [&args[..], &["--key", &key, "--out", "site", "--level", "3", "--patches", "0"]].concat();
         peak(env!("CARGO_BIN_EXE_exuvia-release"), &args, dir.path())
     };
     let (small, large) = (pack("1.0.0", 32 << 20), pack("1.0.1", 256 << 20));

@@ -8,8 +8,8 @@ use serde_json::json;
 
 /// Pack a binary, sign it, and add it to a published tree.
 ///
-/// Makes OUT/VERSION/PRODUCT-TARGET.tar.zst, a signature of it, a signature of the tar inside it, and
-/// SHA256SUMS, then lists the release in OUT/releases.json. The same binary makes the same archive,
+/// Makes OUT/VERSION/PRODUCT-TARGET.tar.zst, a signature of it, a signature of the tar inside it,
+/// signed patches from the last versions in the tree, and SHA256SUMS, then lists the release in OUT/releases.json. The same binary makes the same archive,
 /// byte for byte. What is published stays as it is: the same version and target with another content
 /// is refused, and so is what a node would not extract. A run that fails leaves the tree as it was.
 #[derive(Args)]
@@ -46,6 +46,13 @@ pub(crate) struct Pack {
     /// Mark the release as a pre-release even though its version is none.
     #[arg(long)]
     prerelease: bool,
+    /// Make patches from how many of the last versions in the tree. One that would not be smaller than
+    /// half of the archive is left out.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=9))]
+    patches: u8,
+    /// A public key that may have signed those versions, beside the one that signs. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    base_key: Vec<PathBuf>,
     /// Where people read about the release.
     #[arg(long, value_name = "URL")]
     notes_url: Option<url::Url>,
@@ -73,6 +80,15 @@ impl Pack {
         if exposed {
             eprintln!("warning: others may read {0}; run: chmod 600 {0}", self.key.display());
         }
+        let keys = if self.base_key.is_empty() {
+            Vec::new()
+        } else {
+            match publish::read_keyring(&self.base_key) {
+                Ok(keys) => keys.keys().cloned().collect(),
+                Err(error) => return fail(&error, json),
+            }
+        };
+        let bases = publish::Bases { versions: usize::from(self.patches), keys };
         let plan = publish::Pack {
             id: ReleaseId { product: self.product, version: self.version, target: self.target },
             format: match self.format {
@@ -86,7 +102,7 @@ impl Pack {
             published_at,
         };
         let bar = Bar::new("packing", publish::length_of(&self.binary).unwrap_or(0));
-        let outcome = publish::pack(&plan, &key, &self.binary, &self.out, &mut |n| bar.advance(n));
+        let outcome = publish::pack_from(&plan, &bases, &key, &self.binary, &self.out, &mut |n| bar.advance(n));
         drop(bar);
         let packed = match outcome {
             Ok(packed) => packed,
@@ -98,6 +114,10 @@ impl Pack {
                 "fingerprint": packed.key,
                 "length": packed.length,
                 "new": packed.is_new,
+                "patches": packed.patches.iter().map(|made| json!({ "from": made.from, "length": made.length }))
+                    .collect::<Vec<_>>(),
+                "patches_left_out": packed.left_out.iter().map(|left| json!({ "from": left.from, "reason": left.reason }))
+                    .collect::<Vec<_>>(),
                 "release": plan.id,
                 "sha256": packed.digest,
             }));
@@ -110,6 +130,12 @@ impl Pack {
                 packed.digest,
                 packed.key
             ));
+            for made in &packed.patches {
+                say(&format!("  patch        from {} ({} bytes)", made.from, made.length));
+            }
+            for left in &packed.left_out {
+                say(&format!("  no patch     from {}: {}", left.from, left.reason));
+            }
         } else {
             say(&format!("{} is published already, with the same content; nothing changed.", plan.id));
         }

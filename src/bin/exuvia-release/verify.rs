@@ -9,7 +9,7 @@ use serde_json::json;
 /// Check a published tree as a node would, and say everything that is wrong with it.
 ///
 /// Reads the listing, finds each archive by its exact name, verifies its signatures, extracts it
-/// into a temporary folder under a node's rules, and compares SHA256SUMS. The tree is not changed.
+/// into a temporary folder under a node's rules, applies each patch, and compares SHA256SUMS. The tree is not changed.
 #[derive(Args)]
 #[command(after_long_help = "EXAMPLE\n  exuvia-release verify site --key keys/2026-a.pem --key keys/2026-b.pem")]
 pub(crate) struct Verify {
@@ -45,6 +45,7 @@ impl Verify {
                         "binary_sha256": good.binary,
                         "fingerprint": good.key,
                         "length": good.length,
+                        "patches_from": good.patches,
                         "release": good.id,
                     })
                 })
@@ -58,6 +59,9 @@ impl Verify {
         } else {
             for good in &report.good {
                 say(&format!("good     {}, signed by {}", good.id, good.key));
+                for from in &good.patches {
+                    say(&format!("good     {}, by a patch from {from}", good.id));
+                }
             }
             for ignored in &report.ignored {
                 say(&format!("ignored  {ignored}"));
