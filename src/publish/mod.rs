@@ -20,6 +20,7 @@ mod make;
 mod pack;
 mod pack_error;
 mod problem;
+pub mod repo;
 mod sums;
 mod tar_stream;
 mod tee;
