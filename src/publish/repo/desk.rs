@@ -74,6 +74,7 @@ impl Desk {
             desk.publish()?;
             desk.load()?;
         }
+        desk.clear_leftovers()?;
         match desk.broken.take() {
             Some(source) => Err(RepoError::Published { place: desk.place.shown(), source }),
             None => Ok(desk),
@@ -192,6 +193,23 @@ impl Desk {
             return Ok(false);
         };
         Ok(named.verify(&bytes).is_ok() && is_signed(root, &snapshot) && targets.verify(&described).is_ok())
+    }
+
+    /// Removes drafts that were published, where a run was cut short before it did.
+    fn clear_leftovers(&self) -> Result<(), RepoError> {
+        let names = self.place.names(STAGED)?;
+        let is_draft = |kind| match kind {
+            RoleType::Root => self.staged.root.is_some(),
+            RoleType::Targets => self.staged.targets.is_some(),
+            RoleType::Snapshot => self.staged.snapshot.is_some(),
+            RoleType::Timestamp => self.staged.timestamp.is_some(),
+        };
+        for kind in RoleType::ALL {
+            if !is_draft(kind) && names.contains(&format!("{kind}.json")) {
+                self.place.remove(&staged_path(kind))?;
+            }
+        }
+        Ok(())
     }
 
     fn staged_or_published<T: Signed>(

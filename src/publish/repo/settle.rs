@@ -71,10 +71,11 @@ impl Desk {
     }
 
     fn sign_root(&mut self, wish: Wish<'_>) -> Result<(), RepoError> {
-        let Some(mut draft) = self.staged.root.take() else { return Ok(()) };
-        let outcome = self.sign(&mut draft, wish);
+        // It stays where it is meanwhile: its own keys may sign it, too.
+        let Some(mut draft) = self.staged.root.clone() else { return Ok(()) };
+        self.sign(&mut draft, wish)?;
         self.staged.root = Some(draft);
-        outcome
+        Ok(())
     }
 
     /// Whether readers can go on: the published targets, or a complete draft.

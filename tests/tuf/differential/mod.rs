@@ -2,7 +2,7 @@
 //! differences that are listed here, each with its reason and an example.
 
 mod mutations;
-mod peer;
+pub mod peer;
 
 use exuvia::tuf::metadata::{
     DelegationError, KeyPolicy, Metadata, Role, Root, Signed, Snapshot, SuccinctRoles, Targets, Timestamp,
