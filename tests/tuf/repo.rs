@@ -80,7 +80,7 @@ impl Shop {
     }
 
     fn init(&self, init: &Init, by: &[&str]) -> Result<Settled, RepoError> {
-        Desk::init(self.place(), init, &self.by(by), self.now).map(|(_, settled)| settled)
+        Desk::init(|| Ok(self.place()), init, &self.by(by), self.now).map(|(_, settled)| settled)
     }
 
     fn desk(&self) -> Desk {
@@ -180,6 +180,14 @@ fn one_engineer_publishes_in_one_step() {
     assert_eq!(shop.files("staged"), Vec::<String>::new());
     let again = shop.init(&shop.init_of(&["alice"], &["alice"]), &["alice", "online"]);
     assert!(matches!(again, Err(RepoError::AlreadyThere(_))));
+    // What is refused makes no folder.
+    let other = Shop::new();
+    let make = |by: &[&str]| {
+        let open = || Ok(Box::new(Folder::open_or_make(&other.path("repo"))?) as Box<dyn Place>);
+        Desk::init(open, &other.init_of(&["alice"], &["alice"]), &other.by(by), other.now).map(drop)
+    };
+    assert!(matches!(make(&["mallory"]), Err(RepoError::UnknownKey { .. })));
+    assert!(!other.path("repo").exists());
 }
 
 #[test]
@@ -242,7 +250,7 @@ fn what_is_signed_is_shown_and_what_was_changed_since_does_not_count() {
     fs::write(&draft, text).unwrap();
     assert_eq!(shop.desk().waits_for(bob).unwrap(), [RoleType::Targets], "what bob signed is another draft");
     // Given up, it leaves nothing behind.
-    shop.desk().discard(RoleType::Targets).unwrap();
+    Desk::discard(shop.place(), RoleType::Targets, shop.now).unwrap();
     assert_eq!(shop.files("staged"), Vec::<String>::new());
     assert_eq!(shop.files("public/targets/exuvia/1.4.0"), Vec::<String>::new());
     shop.offers(&[]);
@@ -417,7 +425,7 @@ fn copy_tree(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy_tree(&entry.path(), &target)
         } else {
-            drop(fs::copy(entry.path(), target).unwrap())
+            fs::copy(entry.path(), target).unwrap();
         }
     }
 }
@@ -584,6 +592,32 @@ fn two_publishers_at_once_take_turns_and_a_repository_that_was_tampered_with_is_
     fs::remove_file(&taken).unwrap();
     drop(shop.desk());
     shop.offers(&["1.4.0"]);
+}
+
+#[test]
+fn a_draft_that_cannot_be_read_or_is_too_old_can_be_given_up_and_nothing_else_can_be_done() {
+    let shop = Shop::open();
+    let both = ["alice", "online"];
+    shop.add(&mut shop.desk(), "1.4.0", &["alice"]).unwrap();
+    let old = fs::read(shop.path("repo/staged/targets.json")).unwrap();
+    shop.desk().refresh(&shop.by(&["online"])).unwrap();
+    shop.add(&mut shop.desk(), "1.5.0", &both).unwrap();
+    let refused: [(&[u8], fn(&RepoError) -> bool); 2] = [
+        (b"x", |error| matches!(error, RepoError::Format { .. })),
+        // The first edition of the other draft: changed, so that it is not what was published.
+        (&old, |error| matches!(error, RepoError::Stale { role: RoleType::Targets, draft: 2, published: 3 })),
+    ];
+    for (bytes, is_refused) in refused {
+        let mut bytes = bytes.to_vec();
+        bytes.push(b'\n');
+        fs::write(shop.path("repo/staged/targets.json"), bytes).unwrap();
+        let error = Desk::open(shop.place(), shop.now).map(drop).unwrap_err();
+        assert!(is_refused(&error), "{error}");
+        shop.offers(&["1.4.0", "1.5.0"]);
+        Desk::discard(shop.place(), RoleType::Targets, shop.now).unwrap();
+        assert_eq!(shop.files("staged"), Vec::<String>::new());
+        drop(shop.desk());
+    }
 }
 
 #[cfg(feature = "tuf-interop")]

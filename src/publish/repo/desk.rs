@@ -67,37 +67,46 @@ pub(super) fn is_signed<T: Signed>(root: &Root, metadata: &Metadata<T>) -> bool 
 impl Desk {
     /// Takes the right to change the repository, and finishes a publication that was cut short.
     pub fn open(place: Box<dyn Place>, now: Moment) -> Result<Self, RepoError> {
+        let mut desk = Self::held(place, now)?;
+        desk.load()?;
+        desk.finish()?;
+        Ok(desk)
+    }
+
+    /// With the right to change the repository, of which nothing is read yet.
+    pub(super) fn held(place: Box<dyn Place>, now: Moment) -> Result<Self, RepoError> {
         let hold = place.lock()?.ok_or_else(|| RepoError::Busy(place.shown()))?;
-        let mut desk = Self::read(place, now)?;
-        desk.hold = Some(hold);
-        if desk.was_cut_short()? {
-            desk.publish()?;
-            desk.load()?;
+        Ok(Self { hold: Some(hold), ..Self::of(place, now) })
+    }
+
+    fn of(place: Box<dyn Place>, now: Moment) -> Self {
+        Self { place, hold: None, now, root: None, current: None, staged: Staged::default(), broken: None }
+    }
+
+    /// Finishes a publication that was cut short.
+    pub(super) fn finish(&mut self) -> Result<(), RepoError> {
+        if self.was_cut_short()? {
+            self.publish()?;
+            self.load()?;
         }
-        desk.clear_leftovers()?;
-        match desk.broken.take() {
-            Some(source) => Err(RepoError::Published { place: desk.place.shown(), source }),
-            None => Ok(desk),
+        self.clear_leftovers()?;
+        match self.broken.take() {
+            Some(source) => Err(RepoError::Published { place: self.place.shown(), source }),
+            None => Ok(()),
         }
     }
 
     /// Looks without a right to change anything.
     pub fn look(place: Box<dyn Place>, now: Moment) -> Result<Self, RepoError> {
-        let desk = Self::read(place, now)?;
+        let mut desk = Self::of(place, now);
+        desk.load()?;
         if desk.root.is_none() && desk.staged.root.is_none() {
             return Err(RepoError::NotARepository(desk.place.shown()));
         }
         Ok(desk)
     }
 
-    fn read(place: Box<dyn Place>, now: Moment) -> Result<Self, RepoError> {
-        let staged = Staged::default();
-        let mut desk = Self { place, hold: None, now, root: None, current: None, staged, broken: None };
-        desk.load()?;
-        Ok(desk)
-    }
-
-    fn load(&mut self) -> Result<(), RepoError> {
+    pub(super) fn load(&mut self) -> Result<(), RepoError> {
         self.load_published()?;
         self.staged = Staged {
             root: self.draft(self.root.as_ref().map(|file| file.signed.head.version))?,

@@ -117,7 +117,7 @@ mod tests {
         let before = r#"{"a":1,"b":{"c":["x","y"],"d":{}},"gone":null,"l":[{"n":1}]}"#;
         let after = r#"{"a":1,"b":{"c":["y","x"],"d":{"e.f":true}},"l":[{"n":2}],"new":"\u202e\n\""}"#;
         let expected = [
-            r#"- b.d: {}"#,
+            "- b.d: {}",
             r#"+ b.d["e.f"]: true"#,
             r#"~ b.c: ["x", "y"] -> ["y", "x"]"#,
             "- gone: null",

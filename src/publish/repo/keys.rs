@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::RepoError;
 use crate::crypto::{PublicKey, ReleaseMetadata, SecretKey};
 use crate::publish::key_file::{KeyFileError, read_text};
 use crate::tuf::metadata::{Key, MlDsaSigner};
@@ -45,6 +46,10 @@ impl Engineer {
         let keyid = key.public().id().to_string();
         let signer = MlDsaSigner::new(keyid.clone(), key);
         Ok(Self { signer, keyid, path: path.to_owned(), is_exposed: mode & 0o077 != 0 })
+    }
+
+    pub(super) fn unknown(&self) -> RepoError {
+        RepoError::UnknownKey { path: self.path.clone(), keyid: self.keyid.clone() }
     }
 
     /// The file.

@@ -82,19 +82,23 @@ impl Desk {
         let folder = Dir::of_operator(tree)?.foreign_subdir(&version.to_string())?;
         let scratch = tempfile::tempdir().map_err(|error| SysError::read_of(std::env::temp_dir(), error))?;
         let staging = Dir::open(scratch.path())?;
-        let (mut contents, mut releases) = (Vec::new(), Vec::new());
+        let mut archives = Vec::new();
         for name in folder.names()? {
             let Some(format) = ArchiveFormat::of_name(&name) else { continue };
             let stem = name.strip_suffix(format.suffix()).unwrap_or_default();
             let target = stem.strip_prefix(product.as_str()).and_then(|rest| rest.strip_prefix('-'));
             let Some(target) = target.and_then(|target| target.parse::<Target>().ok()) else { continue };
             let id = ReleaseId { product: product.clone(), version: version.clone(), target };
-            if releases.contains(&id) {
+            if archives.iter().any(|(_, known, _)| *known == id) {
                 return Err(RepoError::TwoArchives(id.to_string()));
             }
-            contents.extend(packed(&folder, &staging, &name, &id, format, terms, keys)?);
-            releases.push(id);
+            archives.push((name, id, format));
         }
+        let mut contents = Vec::new();
+        for (name, id, format) in &archives {
+            contents.extend(packed(&folder, &staging, name, id, *format, terms, keys)?);
+        }
+        let releases: Vec<_> = archives.into_iter().map(|(_, id, _)| id).collect();
         if releases.is_empty() {
             return Err(RepoError::NoArchive { path: folder.path().to_owned(), product: product.to_string() });
         }

@@ -6,10 +6,10 @@ use std::num::NonZeroU64;
 use jiff::Timestamp as Moment;
 
 use super::charter::Charter;
-use super::desk::{Desk, Staged};
+use super::desk::Desk;
 use super::error::RepoError;
 use super::keys::{Engineer, NamedKey};
-use super::place::{Place, STAGED};
+use super::place::{METADATA, Place, PlaceError, STAGED};
 use super::settle::{Settled, Wish, next};
 use crate::tuf::metadata::{Head, Metadata, Role, RoleType, Root};
 use crate::types::Product;
@@ -42,38 +42,24 @@ impl Desk {
     /// Makes a repository: drafts of the first root and of empty targets, which are published as soon as
     /// enough keys have signed.
     pub fn init(
-        place: Box<dyn Place>,
+        open: impl FnOnce() -> Result<Box<dyn Place>, PlaceError>,
         init: &Init,
         engineers: &[Engineer],
         now: Moment,
     ) -> Result<(Self, Settled), RepoError> {
-        let hold = place.lock()?.ok_or_else(|| RepoError::Busy(place.shown()))?;
-        if !place.names(super::place::METADATA)?.is_empty() || !place.names(STAGED)?.is_empty() {
-            return Err(RepoError::AlreadyThere(place.shown()));
-        }
-        let mut charter = Charter::new(init.product.clone());
-        charter.valid.extend(init.valid.iter().map(|(kind, seconds)| (*kind, *seconds)));
-        let keys = |kind: RoleType| init.keys.get(&kind).map(Vec::as_slice).unwrap_or_default();
-        let mut thresholds = BTreeMap::new();
-        for kind in RoleType::ALL {
-            let count = distinct(keys(kind));
-            let customary = if kind == RoleType::Root { count as u64 / 2 + 1 } else { 1 };
-            let threshold = init.thresholds.get(&kind).copied().unwrap_or(customary);
-            thresholds.insert(kind, checked(kind, threshold, count)?);
-        }
-        let head = Head::first(charter.expiry(RoleType::Root, now));
-        let mut root =
-            Root::new(head, [], |kind| Role { threshold: thresholds[&kind], ..Role::one_of(Vec::<String>::new()) });
-        for kind in RoleType::ALL {
-            for named in keys(kind) {
-                charter.names.insert(named.key.keyid().to_owned(), named.name.clone());
-                root.add_key(named.key.clone(), kind);
+        let root = init.root(now)?;
+        let is_known = |keyid: &String| RoleType::ALL.into_iter().any(|kind| root.role(kind).keyids.contains(keyid));
+        // Before a folder is made.
+        for engineer in engineers {
+            if !is_known(&engineer.keyid) {
+                return Err(engineer.unknown());
             }
         }
-        charter.attach(&mut root);
-        let staged = Staged { root: Some(Metadata::new(root)), ..Staged::default() };
-        let mut desk = Self { place, hold: Some(hold), now, root: None, current: None, staged, broken: None };
-        desk.know(engineers)?;
+        let mut desk = Self::held(open()?, now)?;
+        if !desk.place.names(METADATA)?.is_empty() || !desk.place.names(STAGED)?.is_empty() {
+            return Err(RepoError::AlreadyThere(desk.place.shown()));
+        }
+        desk.staged.root = Some(Metadata::new(root));
         let settled = desk.settle(Wish { engineers, roles: &RoleType::ALL, renew: false })?;
         Ok((desk, settled))
     }
@@ -82,8 +68,7 @@ impl Desk {
     pub(super) fn know(&self, engineers: &[Engineer]) -> Result<(), RepoError> {
         for engineer in engineers {
             if !RoleType::ALL.into_iter().any(|kind| self.may_sign(kind, &engineer.keyid)) {
-                let (path, keyid) = (engineer.path.clone(), engineer.keyid.clone());
-                return Err(RepoError::UnknownKey { path, keyid });
+                return Err(engineer.unknown());
             }
         }
         Ok(())
@@ -154,6 +139,32 @@ impl Desk {
         let mut root = self.judging_root()?.clone();
         root.head.version = next(RoleType::Root, root.head.version)?;
         root.head.expires = charter.expiry(RoleType::Root, self.now);
+        Ok(root)
+    }
+}
+
+impl Init {
+    fn root(&self, now: Moment) -> Result<Root, RepoError> {
+        let mut charter = Charter::new(self.product.clone());
+        charter.valid.extend(self.valid.iter().map(|(kind, seconds)| (*kind, *seconds)));
+        let keys = |kind: RoleType| self.keys.get(&kind).map(Vec::as_slice).unwrap_or_default();
+        let mut thresholds = BTreeMap::new();
+        for kind in RoleType::ALL {
+            let count = distinct(keys(kind));
+            let customary = if kind == RoleType::Root { count as u64 / 2 + 1 } else { 1 };
+            let threshold = self.thresholds.get(&kind).copied().unwrap_or(customary);
+            thresholds.insert(kind, checked(kind, threshold, count)?);
+        }
+        let head = Head::first(charter.expiry(RoleType::Root, now));
+        let role = |kind: RoleType| Role { threshold: thresholds[&kind], ..Role::one_of(Vec::<String>::new()) };
+        let mut root = Root::new(head, [], role);
+        for kind in RoleType::ALL {
+            for named in keys(kind) {
+                charter.names.insert(named.key.keyid().to_owned(), named.name.clone());
+                root.add_key(named.key.clone(), kind);
+            }
+        }
+        charter.attach(&mut root);
         Ok(root)
     }
 }

@@ -245,8 +245,11 @@ impl Desk {
         }
         // Where the keys of both roots signed, the new root can wait until nothing fails under it. Else there
         // is a moment in which readers get an error, between these two.
-        let (before, after) =
-            if self.old_root_accepts(&targets, &snapshot, &timestamp) { (None, root) } else { (root, None) };
+        let (before, after) = if self.old_root_accepts(targets.as_ref(), snapshot.as_ref(), timestamp.as_ref()) {
+            (None, root)
+        } else {
+            (root, None)
+        };
         self.put(before.as_ref(), &mut published)?;
         if let Some(timestamp) = &timestamp {
             let path = published_path(RoleType::Timestamp, timestamp.signed.head.version);
@@ -260,16 +263,16 @@ impl Desk {
 
     fn old_root_accepts(
         &self,
-        targets: &Option<Metadata<Targets>>,
-        snapshot: &Option<Metadata<Snapshot>>,
-        timestamp: &Option<Metadata<Timestamp>>,
+        targets: Option<&Metadata<Targets>>,
+        snapshot: Option<&Metadata<Snapshot>>,
+        timestamp: Option<&Metadata<Timestamp>>,
     ) -> bool {
         let Some(old) = self.root.as_ref().filter(|_| self.current.is_some()).map(|file| &file.signed) else {
             return false;
         };
-        targets.as_ref().is_none_or(|draft| is_signed(old, draft))
-            && snapshot.as_ref().is_none_or(|draft| is_signed(old, draft))
-            && timestamp.as_ref().is_none_or(|draft| is_signed(old, draft))
+        targets.is_none_or(|draft| is_signed(old, draft))
+            && snapshot.is_none_or(|draft| is_signed(old, draft))
+            && timestamp.is_none_or(|draft| is_signed(old, draft))
     }
 
     /// Writes a file under a name that carries its version, which is written once.
@@ -331,7 +334,8 @@ impl Desk {
             if let Ok(result) = draft.signed.root_verification(previous, KeyPolicy::MlDsa, &payload, signatures)
                 && !result.is_verified()
             {
-                waiting.push(self.waits(draft, result.first.missing().max(result.second.missing())));
+                let roots: Vec<_> = self.roots().collect();
+                waiting.push(self.waits(&roots, draft, result.first.missing().max(result.second.missing())));
             }
         }
         let judge = self.judging_root()?;
@@ -371,13 +375,13 @@ impl Desk {
         if let Ok(result) = judge.verification(KeyPolicy::MlDsa, role, &payload, &draft.signatures)
             && !result.is_verified()
         {
-            into.push(self.waits(draft, result.missing()));
+            into.push(self.waits(&[judge], draft, result.missing()));
         }
     }
 
-    fn waits<T: Signed>(&self, draft: &Metadata<T>, missing: u64) -> Waiting {
+    fn waits<T: Signed>(&self, roots: &[&Root], draft: &Metadata<T>, missing: u64) -> Waiting {
         let mut may_sign = Vec::new();
-        for root in self.roots() {
+        for root in roots {
             let charter = Charter::of(root);
             for keyid in &root.role(T::TYPE).keyids {
                 let name = charter.as_ref().map_or_else(|| keyid.clone(), |charter| charter.name(keyid));

@@ -1,10 +1,12 @@
 //! One signature at a time, by somebody who has seen what it is for.
 
-use super::desk::Desk;
+use jiff::Timestamp as Moment;
+
+use super::desk::{Desk, staged_path};
 use super::diff::{Change, changes, signed_part};
 use super::error::RepoError;
 use super::keys::Engineer;
-use super::place::TARGETS;
+use super::place::{Place, TARGETS};
 use super::settle::{Settled, Wish};
 use crate::tuf::metadata::{Metadata, RoleType, Root, Signed, TargetFile, Targets};
 
@@ -77,11 +79,26 @@ impl Desk {
         self.settle(Wish { engineers: std::slice::from_ref(engineer), roles: &roles, renew: false })
     }
 
-    /// Gives up a draft, and the files that it alone names.
-    pub fn discard(&mut self, role: RoleType) -> Result<Settled, RepoError> {
-        self.give_up(role)?;
-        let waiting = if self.root.is_some() || self.staged.root.is_some() { self.waiting()? } else { Vec::new() };
+    /// Gives up a draft, and the files that it alone names. Also one that cannot be read, or that was made
+    /// for an older state.
+    pub fn discard(place: Box<dyn Place>, role: RoleType, now: Moment) -> Result<Settled, RepoError> {
+        let mut desk = Self::held(place, now)?;
+        let path = staged_path(role);
+        match desk.load() {
+            Ok(()) => {}
+            Err(RepoError::Stale { role: stale, .. }) if stale == role => return desk.forget(&path),
+            Err(RepoError::Format { path: bad, .. }) if bad == path => return desk.forget(&path),
+            Err(error) => return Err(error),
+        }
+        desk.finish()?;
+        desk.give_up(role)?;
+        let waiting = if desk.roots().next().is_some() { desk.waiting()? } else { Vec::new() };
         Ok(Settled { published: Vec::new(), waiting })
+    }
+
+    fn forget(&self, path: &str) -> Result<Settled, RepoError> {
+        self.place.remove(path)?;
+        Ok(Settled::default())
     }
 
     fn give_up(&mut self, role: RoleType) -> Result<(), RepoError> {

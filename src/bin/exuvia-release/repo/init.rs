@@ -109,7 +109,6 @@ impl Init {
             thresholds: self.threshold.iter().copied().collect(),
             valid: self.valid.iter().copied().collect(),
         };
-        let place = open_place(&self.at.place, true)?;
-        Ok(Desk::init(place, &init, &engineers, Timestamp::now())?.1)
+        Ok(Desk::init(|| open_place(&self.at.place, true), &init, &engineers, Timestamp::now())?.1)
     }
 }

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use exuvia::publish::repo::{Desk, RepoError, Review};
+use exuvia::publish::repo::{Desk, RepoError, Review, open_place};
 use exuvia::publish::{Exit, fail, say, say_json};
 use exuvia::tuf::metadata::RoleType;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::common::{At, RoleName, engineer, report, say_settled, settled_json};
@@ -147,10 +148,18 @@ pub(super) struct Discard {
 
 impl Discard {
     pub(super) fn run(self, json: bool) -> ExitCode {
-        let discard = || {
-            let mut desk = self.at.open()?;
-            desk.discard(self.role.into())
-        };
-        report(discard(), &self.at, json)
+        let role = self.role.into();
+        let discard = || Desk::discard(open_place(&self.at.place, false)?, role, Timestamp::now());
+        match discard() {
+            Err(error) => fail(&error, json),
+            Ok(settled) if json => report(Ok(settled), &self.at, json),
+            Ok(settled) => {
+                say(&format!("gave up    the draft of {role}"));
+                if !settled.waiting.is_empty() {
+                    say_settled(&settled, &self.at);
+                }
+                ExitCode::SUCCESS
+            }
+        }
     }
 }
