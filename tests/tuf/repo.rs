@@ -423,7 +423,7 @@ fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target)
+            copy_tree(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), target).unwrap();
         }
@@ -547,12 +547,12 @@ fn a_root_that_the_retiring_key_does_not_sign_is_completed_by_the_next_run() {
 #[test]
 fn who_reads_all_the_time_sees_whole_states_alone() {
     let shop = Shop::open();
-    let stop = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     let (repo, now) = (shop.path("repo"), shop.now);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut seen = Vec::new();
-            while !stop.load(Ordering::SeqCst) {
+            while !is_done.load(Ordering::SeqCst) {
                 // A reader that was overtaken while it fetched is no reader of half a release: its files stay.
                 let versions = client_at(&repo, now).unwrap();
                 if seen.last() != Some(&versions) {
@@ -565,7 +565,7 @@ fn who_reads_all_the_time_sees_whole_states_alone() {
             shop.add(&mut shop.desk(), version, &["alice", "online"]).unwrap();
             shop.rotate(RoleType::Root, &[], &[], &["alice"]).unwrap();
         }
-        stop.store(true, Ordering::SeqCst);
+        is_done.store(true, Ordering::SeqCst);
         let seen = reader.join().unwrap();
         let all = ["1.1.0", "1.2.0", "1.3.0"];
         assert!(seen.iter().all(|versions| all.starts_with(&versions.iter().map(String::as_str).collect::<Vec<_>>())));
@@ -594,6 +594,8 @@ fn two_publishers_at_once_take_turns_and_a_repository_that_was_tampered_with_is_
     shop.offers(&["1.4.0"]);
 }
 
+type Refusal = fn(&RepoError) -> bool;
+
 #[test]
 fn a_draft_that_cannot_be_read_or_is_too_old_can_be_given_up_and_nothing_else_can_be_done() {
     let shop = Shop::open();
@@ -602,7 +604,7 @@ fn a_draft_that_cannot_be_read_or_is_too_old_can_be_given_up_and_nothing_else_ca
     let old = fs::read(shop.path("repo/staged/targets.json")).unwrap();
     shop.desk().refresh(&shop.by(&["online"])).unwrap();
     shop.add(&mut shop.desk(), "1.5.0", &both).unwrap();
-    let refused: [(&[u8], fn(&RepoError) -> bool); 2] = [
+    let refused: [(&[u8], Refusal); 2] = [
         (b"x", |error| matches!(error, RepoError::Format { .. })),
         // The first edition of the other draft: changed, so that it is not what was published.
         (&old, |error| matches!(error, RepoError::Stale { role: RoleType::Targets, draft: 2, published: 3 })),
