@@ -149,7 +149,7 @@ pub fn read_keyring(paths: &[PathBuf]) -> Result<Keyring<Release>, KeyFileError>
     Ok(Keyring::from_pems(texts.iter().map(|text| text.as_str()))?)
 }
 
-fn read_text(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
+pub(super) fn read_text(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
     let file = OperatorFile::open(path, KEY_FILE)?;
     let mode = file.mode;
     let bytes = Zeroizing::new(file.into_bytes(path)?);

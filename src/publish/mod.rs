@@ -22,6 +22,7 @@ mod pack;
 mod pack_error;
 mod patches;
 mod problem;
+pub mod repo;
 mod sums;
 mod tar_stream;
 mod tee;

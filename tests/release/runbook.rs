@@ -46,7 +46,20 @@ fn set_up(desk: &Path) {
 fn every_played_command_of_the_runbook_works() {
     let blocks = played();
     let headings: Vec<_> = blocks.iter().map(|(heading, _)| heading.as_str()).collect();
-    for section in ["Keys", "A release", "A bad release", "Key rotation", "A lost key", "A stolen key"] {
+    for section in [
+        "Keys",
+        "A release",
+        "A bad release",
+        "Key rotation",
+        "A lost key",
+        "A stolen key",
+        "Release metadata",
+        "A release in metadata",
+        "An emergency halt",
+        "Rotation of metadata keys",
+        "A lost metadata key",
+        "A stolen metadata key",
+    ] {
         assert!(headings.iter().any(|heading| heading.starts_with(section)), "nothing of {section:?} is played");
     }
     let desk = tempfile::tempdir().unwrap();

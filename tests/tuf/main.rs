@@ -6,6 +6,7 @@
 
 mod delegations;
 mod floors;
+mod repo;
 mod roots;
 mod sim;
 mod stored;

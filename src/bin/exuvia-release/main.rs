@@ -1,6 +1,7 @@
 //! `exuvia-release`: packs, signs and publishes releases, and checks a published tree.
 
 mod pack;
+mod repo;
 mod verify;
 mod withdraw;
 
@@ -23,7 +24,9 @@ use clap::{Parser, Subcommand};
         --target x86_64-unknown-linux-gnu --key keys/2026-a.key --out site\n    \
         exuvia-release verify site --key keys/2026-a.pem\n  \
         Take a bad release back from the nodes that do not run it yet:\n    \
-        exuvia-release withdraw 1.5.0 --tree site\n\n\
+        exuvia-release withdraw 1.5.0 --tree site\n  \
+        Say with signed metadata which releases are current:\n    \
+        exuvia-release repo --help\n\n\
         EXIT CODES\n  \
         0 done   2 usage   4 verification failed, or published already with other content   8 another run is publishing\n  \
         9 storage (space, permission, a file missing)   1 unexpected"
@@ -39,6 +42,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Pack(Box<pack::Pack>),
+    Repo(repo::Repo),
     Verify(verify::Verify),
     Withdraw(withdraw::Withdraw),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     let Cli { json, verb } = Cli::parse();
     match verb {
         Verb::Pack(verb) => verb.run(json),
+        Verb::Repo(verb) => verb.run(json),
         Verb::Verify(verb) => verb.run(json),
         Verb::Withdraw(verb) => verb.run(json),
     }

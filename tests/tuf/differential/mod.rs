@@ -2,7 +2,7 @@
 //! except for the differences that are listed here, each with its reason and an example.
 
 mod mutations;
-mod peer;
+pub mod peer;
 mod python;
 mod sigstore;
 mod tough;

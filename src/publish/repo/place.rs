@@ -1,0 +1,96 @@
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use super::folder::Folder;
+use crate::console::{Exit, ToolError};
+use crate::sys::SysError;
+use crate::types::ByteLimit;
+
+/// Where a repository lies. Paths are relative, with `/` between their parts.
+///
+/// Whoever reads while something is written sees the file as it was before or as it is afterwards,
+/// never a part of it.
+pub trait Place: fmt::Debug + Send + Sync {
+    /// The place in messages.
+    fn shown(&self) -> String;
+
+    /// A whole file of at most `limit` bytes; `None` where there is none.
+    fn read(&self, path: &str, limit: ByteLimit) -> Result<Option<Vec<u8>>, PlaceError>;
+
+    /// Copies a file of at most `limit` bytes; `false` where there is none.
+    fn copy(&self, path: &str, limit: ByteLimit, into: &mut dyn Write) -> Result<bool, PlaceError>;
+
+    /// Writes a file, in place of another of that name, whole and durably.
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), PlaceError>;
+
+    /// As [`Self::write`], of any length, in bounded memory.
+    fn write_from(&self, path: &str, content: &mut dyn Read, length: u64) -> Result<(), PlaceError>;
+
+    /// Removes a file. Gone already is fine.
+    fn remove(&self, path: &str) -> Result<(), PlaceError>;
+
+    /// The names of the files in a folder; none where it is missing.
+    fn names(&self, folder: &str) -> Result<Vec<String>, PlaceError>;
+
+    /// Takes the right to change the repository. `None`: somebody else has it for too long.
+    fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError>;
+}
+
+/// The right to change a repository, until it is dropped.
+pub trait Hold: fmt::Debug {
+    /// Whether nobody else can have taken it meanwhile.
+    fn is_still_ours(&self) -> Result<bool, PlaceError>;
+}
+
+/// Why a place did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The file system says no.
+    #[error(transparent)]
+    Storage(#[from] SysError),
+    /// What should be copied cannot be read.
+    #[error("cannot read what should become {path}: {source}")]
+    Content {
+        /// What it should become.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Longer than it may be.
+    #[error("{path} is longer than {limit}, which is more than clients read")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// What is read.
+        limit: ByteLimit,
+    },
+    /// No place of a kind that this build knows.
+    #[error("this build reads and writes folders alone, and {0} is none")]
+    Unknown(String),
+}
+
+impl ToolError for PlaceError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Storage(_) | Self::Content { .. } => Exit::Storage,
+            Self::TooLong { .. } => Exit::Verification,
+            Self::Unknown(_) => Exit::Usage,
+        }
+    }
+}
+
+/// What readers are served: metadata below `metadata`, files below `targets`.
+pub(super) const METADATA: &str = "public/metadata";
+pub(super) const TARGETS: &str = "public/targets";
+/// What still lacks signatures, beside what readers are served.
+pub(super) const STAGED: &str = "staged";
+
+/// The place that an operator names: a folder. `make` makes it where it is missing.
+pub fn open_place(name: &str, make: bool) -> Result<Box<dyn Place>, PlaceError> {
+    if name.contains("://") {
+        return Err(PlaceError::Unknown(name.to_owned()));
+    }
+    let path = std::path::Path::new(name);
+    let folder = if make { Folder::open_or_make(path)? } else { Folder::open(path)? };
+    Ok(Box::new(folder))
+}
