@@ -145,9 +145,9 @@ fn a_flaw_in_the_table_of_attacks_is_found() {
     found(&text.replace(&format!("`{one}`"), ""), &tests, "B7 names no test");
     found(&text.replace(one, "b7_no_such_test"), &tests, "B7 names b7_no_such_test, which is no test");
     found(&text.replace(one, "b7_no_such_test"), &tests, &format!("B7 does not name {one}"));
-    found(&text.replace("\n| S1 |", "\nS1"), &tests, "S1 is in neither table");
-    found(&text.replace("\n| S1 |", "\n| B7 |"), &tests, "B7 is there more than once");
-    found(&text.replace("\n| S1 |", "\n| Z9 |"), &tests, "Z9 is not a known row");
+    found(&text.replace("\n| K3 |", "\nK3"), &tests, "K3 is in neither table");
+    found(&text.replace("\n| K3 |", "\n| B7 |"), &tests, "B7 is there more than once");
+    found(&text.replace("\n| K3 |", "\n| Z9 |"), &tests, "Z9 is not a known row");
     let mut more = tests;
     more.insert("a1_that_nobody_wrote_down".to_owned());
     found(&text, &more, "A1 does not name a1_that_nobody_wrote_down");

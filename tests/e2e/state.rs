@@ -222,7 +222,7 @@ fn x4_a_state_that_cannot_be_saved_is_not_migrated_and_the_release_is_not_vetoed
     let node = host.start_quiet("one");
     fs::write(host.path("data/one/snapshots"), "somebody's").unwrap();
     host.releases().publish_bad("1.1.0", "epoch-2-idle");
-    node.cli_when_idle(&["upgrade"]).exits(8).says("could not save the job's state");
+    node.cli(&["upgrade"]).exits(8).says("could not save the job's state");
     node.wait_until_it_runs("1.0.0");
     assert_eq!((state(&host, "one"), aside(&host, "one").len()), ((1, None), 0));
     assert_eq!(node.status().unwrap()["vetoes"], Value::Array(Vec::new()));
