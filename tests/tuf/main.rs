@@ -4,10 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 #![allow(unreachable_pub, reason = "one crate")]
 
+mod cut_short;
 mod delegations;
 mod floors;
 mod repo;
 mod roots;
+mod shop;
 mod sim;
 mod stored;
 mod workflow;
