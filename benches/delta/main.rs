@@ -98,7 +98,7 @@ fn measure(name: &str, old: &Path, new: &Path, report: &mut Report) {
     report.add(name("apply"), applying.as_secs_f64(), "s", Goal::None);
     report.add(name("apply_speed"), mib(new.len()) / applying.as_secs_f64(), "MB/s", Goal::AtLeast(150.0));
     report.add(name("verify_patch_and_result"), verifying.as_secs_f64(), "s", Goal::None);
-    let peak = (peak(folder.path()) - self::peak(Path::new("idle"))).max(0.0);
+    let peak = (peak(folder.path()) - peak(Path::new("idle"))).max(0.0);
     report.add(name("apply_memory_above_idle"), peak, "MiB", Goal::None);
     report.add(name("apply_memory_of_tar"), peak * 1_048_576.0 / new.len() as f64, "x", Goal::AtMost(1.2));
 

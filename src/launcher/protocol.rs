@@ -22,7 +22,7 @@ pub enum ToLauncher {
     /// It leaves by its own decision.
     Stopping,
     /// Please try this version.
-    Try(TryRequest),
+    Try(Box<TryRequest>),
     /// A trial that is due cannot be begun again.
     GiveUp(GiveUp),
     /// How its job does.

@@ -42,7 +42,7 @@ impl Supervisor {
             ToLauncher::Status(status) => notify_service_manager(&format!("STATUS={status}")),
             ToLauncher::Try(request) => {
                 self.attach();
-                self.try_candidate(request);
+                self.try_candidate(*request);
             }
             ToLauncher::Renew => self.renew(),
             ToLauncher::GiveUp(trial) => self.give_up(&trial),

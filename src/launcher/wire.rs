@@ -116,7 +116,7 @@ mod tests {
             ToLauncher::Stopping,
             ToLauncher::Renew,
             ToLauncher::Overlap(Overlap::UntilReady),
-            ToLauncher::Try(request),
+            ToLauncher::Try(request.into()),
             ToLauncher::Vitals(Reported { health: Some(Health::Unhealthy), requests: 7, ..Reported::default() }),
             ToLauncher::State { found: 1, epochs: StateEpochs { reads_from: 1, writes: 2 } },
         ] {

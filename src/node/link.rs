@@ -120,7 +120,7 @@ impl Ask for Link {
         let id = request.id.clone();
         let (answer, answered) = oneshot::channel();
         self.waiting().insert(id.clone(), answer);
-        self.tell(&ToLauncher::Try(request));
+        self.tell(&ToLauncher::Try(Box::new(request)));
         match answered.await {
             Ok(reply) => reply,
             Err(_) => TryReply::Refused { id, reason: "the launcher is gone".to_owned() },

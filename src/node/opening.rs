@@ -86,7 +86,7 @@ pub(super) fn engine_with(
     app: &App,
     settings: Settings,
     options: Vec<OsString>,
-    committed: &std::path::Path,
+    committed: &Path,
     running: Option<crate::install::Installed>,
     memory: Memory,
 ) -> Result<Engine, WorkerError> {

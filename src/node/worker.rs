@@ -225,7 +225,7 @@ impl Worker {
         self.begin_to_miss();
         self.next = match record.and_then(|record| record.trial) {
             Some(trial) if trial.progress == Progress::Pending && self.running.is_none() => {
-                self.start(Work::Resume(trial));
+                self.start(Work::Resume(Box::new(trial)));
                 self.next_look()
             }
             // Spread a little, so that a host's nodes do not all ask in the same moment.
@@ -265,7 +265,7 @@ impl Worker {
         }
         let pending = self.engine.install.node(&self.engine.node).ok().flatten().and_then(|record| record.trial);
         match pending {
-            Some(trial) if trial.progress == Progress::Pending => self.start(Work::Resume(trial)),
+            Some(trial) if trial.progress == Progress::Pending => self.start(Work::Resume(Box::new(trial))),
             Some(_) => {}
             None => self.start(Work::Poll),
         }

@@ -28,12 +28,12 @@ fn folder() -> (TempDir, PrivateDir) {
     (dir, data)
 }
 
-fn serve(data: &PrivateDir, schema: &Schema, word: Option<Migration>) -> Result<Opened, StateError> {
-    open(data, schema, word, false, jiff::Timestamp::now())
+fn serve(data: &PrivateDir, schema: &Schema, word: impl Into<Option<Migration>>) -> Result<Opened, StateError> {
+    open(data, schema, word.into(), false, jiff::Timestamp::now())
 }
 
-fn word(from: u32, to: u32) -> Option<Migration> {
-    Some(Migration { from, to })
+fn word(from: u32, to: u32) -> Migration {
+    Migration { from, to }
 }
 
 fn numbers(data: &PrivateDir, schema: &Schema) -> (i64, Option<i64>) {
@@ -58,7 +58,7 @@ fn a_new_state_is_made_with_every_step_and_is_private() {
 fn x4_a_state_is_migrated_only_by_who_was_given_the_word_for_that() {
     let (_dir, data) = folder();
     serve(&data, &ONE, None).unwrap();
-    for refused in [None, word(1, 2), word(2, 3), word(3, 3)] {
+    for refused in [None, Some(word(1, 2)), Some(word(2, 3)), Some(word(3, 3))] {
         let outcome = serve(&data, &THREE, refused);
         assert!(matches!(outcome, Err(StateError::NotAllowed { found: 1, writes: 3 })), "{refused:?}: {outcome:?}");
         assert_eq!((epoch(&data).unwrap(), numbers(&data, &ONE)), (Some(1), (1, None)), "nothing changed");

@@ -36,7 +36,7 @@ pub enum Work {
     /// An operator wants a version back that this node ran before; `None`: the previous one.
     GoBack(Option<Version>),
     /// A trial was cut short: begin it again, at the archive.
-    Resume(Trial),
+    Resume(Box<Trial>),
 }
 
 /// What there is to do, found without doing it.
@@ -183,7 +183,7 @@ impl Engine {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
             Work::Resume(trial) if trial.purpose == Purpose::Rollback => {
                 let version = Some(trial.candidate.version.clone());
-                return self.go_back(version, Some(trial), now, launcher, observer).await;
+                return self.go_back(version, Some(*trial), now, launcher, observer).await;
             }
             Work::Poll => (None, None),
             Work::Upgrade(request) => (Some(request), None),
@@ -194,7 +194,7 @@ impl Engine {
             Work::Resume(trial) => {
                 let version = Some(trial.candidate.version.clone());
                 let allow_downgrade = trial.purpose == Purpose::Downgrade;
-                (Some(Request { version, allow_downgrade, resumes: true }), Some(trial))
+                (Some(Request { version, allow_downgrade, resumes: true }), Some(*trial))
             }
         };
         let offer = match trial.as_ref() {

@@ -301,7 +301,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
         let aside = bundle.with_extension("aside");
         fs::rename(&bundle, &aside).unwrap();
         let node = node.restarted(source);
-        let done = node.run(Work::Resume(trial)).await;
+        let done = node.run(Work::Resume(Box::new(trial))).await;
         assert!(matches!(&done, Ok(Done::OnTrial { candidate: again, .. }) if *again == candidate), "{done:?}");
         fs::rename(&aside, &bundle).unwrap();
     }

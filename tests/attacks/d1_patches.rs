@@ -197,7 +197,8 @@ fn d3_a_tar_from_the_cache_is_verified_at_each_hit_and_begins_the_next_patch() {
 
 #[test]
 fn d3_a_tar_exchanged_in_the_cache_is_refused_and_removed() {
-    let exchange: [(&str, fn(&Pair) -> Vec<u8>); 3] = [
+    type Bytes = fn(&Pair) -> Vec<u8>;
+    let exchange: [(&str, Bytes); 3] = [
         ("another signed tar", |pair| pair.old.clone()),
         ("a changed one", |pair| {
             let mut bytes = pair.new.clone();
