@@ -114,9 +114,13 @@ fn events(node: &Node, version: &str) -> String {
 fn an_upgrade_fetches_only_a_patch_and_its_sibling_nothing() {
     let host = host_with_a_base();
     let nodes = ["one", "two"].map(|name| host.start(name));
-    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.0.0")));
+    for node in &nodes {
+        node.wait_until_it_runs("1.0.0");
+    }
     publish(&host, &["1.0.0", "1.1.0"]);
-    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.1.0")));
+    for node in &nodes {
+        node.wait_until_it_runs("1.1.0");
+    }
     let told = nodes.each_ref().map(|node| events(node, "1.1.0"));
     let patched = |events: &&String| events.contains("from 1.0.0 by 1 patch");
     assert_eq!(told.iter().filter(patched).count(), 1, "{told:?}");
@@ -130,7 +134,9 @@ fn an_upgrade_fetches_only_a_patch_and_its_sibling_nothing() {
 
     // What the patch made is what the next patch begins with.
     publish(&host, &["1.0.0", "1.1.0", "1.2.0"]);
-    nodes.iter().for_each(|node| drop(node.wait_until_it_runs("1.2.0")));
+    for node in &nodes {
+        node.wait_until_it_runs("1.2.0");
+    }
     let told = nodes.each_ref().map(|node| events(node, "1.2.0"));
     assert_eq!(told.iter().filter(|events| events.contains("from 1.1.0 by 1 patch")).count(), 1, "{told:?}");
     assert_eq!(archives_fetched(&host, "1.2.0"), 0);
@@ -152,7 +158,8 @@ fn a_chain_of_patches_leads_over_several_versions() {
 
 #[test]
 fn d1_a_bad_patch_costs_one_whole_download_and_its_reason_is_in_the_history() {
-    let spoil: [(&str, fn(&Host), &str); 3] = [
+    type Spoil = fn(&Host);
+    let spoil: [(&str, Spoil, &str); 3] = [
         (
             "changed",
             |host| {
@@ -218,12 +225,12 @@ fn d1_a_patch_that_never_ends_or_is_not_there_costs_one_whole_download() {
         let mut host = host_with_a_base();
         publish(&host, &["1.1.0"]);
         host.serve(move |tree, request, stream| {
-            if !request.path.ends_with(".patch") {
+            if Path::new(&request.path).extension().is_none_or(|end| end != "patch") {
                 return crate::http_server::serve_file(tree, request, stream);
             }
             if endless {
                 crate::http_server::raw(stream, b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
-                while crate::http_server::raw(stream, &[0; 65536]) {}
+                while crate::http_server::raw(stream, &[0; 8192]) {}
             } else {
                 crate::http_server::reply(stream, 404, &[], b"");
             }

@@ -1,6 +1,7 @@
 //! Patches from the last versions: made, listed, checked, and left out where they are not worth it.
 
 use std::fs;
+use std::path::Path;
 
 use exuvia::crypto::{Context, PublicKey, Signature};
 use exuvia::types::ReleaseId;
@@ -29,7 +30,8 @@ fn next(desk: &Desk, version: &str) {
 fn patches(desk: &Desk, version: &str) -> Vec<String> {
     let names = fs::read_dir(desk.path().join("site").join(version)).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".patch")).collect();
+    let mut names: Vec<_> =
+        names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "patch")).collect();
     names.sort();
     names
 }
