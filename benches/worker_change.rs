@@ -12,6 +12,8 @@ use std::time::Duration;
 mod http_server;
 #[path = "../tests/support/port.rs"]
 mod port;
+#[path = "../tests/support/program.rs"]
+mod program;
 #[path = "../tests/e2e/support/mod.rs"]
 mod support;
 

@@ -122,7 +122,7 @@ fn a_base_that_another_key_signed_is_left_out_unless_that_key_is_named() {
 
 #[test]
 fn what_is_wrong_with_a_patch_is_found_by_the_check() {
-    let with = |change: &dyn Fn(&std::path::Path, &str), says: &str| {
+    let with = |change: &dyn Fn(&Path, &str), says: &str| {
         let desk = packed(&["1.0.0", "1.1.0"], &[]);
         let folder = desk.path().join("site/1.1.0");
         change(&folder, &patches(&desk, "1.1.0")[0]);
