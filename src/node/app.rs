@@ -53,7 +53,7 @@ pub struct JobContext {
     pub(super) leaving: watch::Receiver<Option<Leaving>>,
     pub(super) listeners: Arc<Mutex<VecDeque<TcpListener>>>,
     pub(super) data_dir: PathBuf,
-    pub(super) state: Option<(Schema, Opened)>,
+    pub(super) state: Option<(Schema, Option<Opened>)>,
     pub(super) report: Arc<JobReport>,
 }
 
@@ -109,9 +109,13 @@ impl JobContext {
     /// may have it open, too. Each call opens another one; it blocks on the disk.
     ///
     /// # Errors
-    /// The product declares no state; the disk fails; the file is damaged.
+    /// The product declares no state; the disk fails, or did so when this worker started; the file is damaged. A job
+    /// that cannot do without returns the error, and is started again.
     pub fn database(&self) -> Result<rusqlite::Connection, StateError> {
-        let (schema, _) = self.state.as_ref().ok_or(StateError::NotDeclared)?;
+        let (schema, opened) = self.state.as_ref().ok_or(StateError::NotDeclared)?;
+        if opened.is_none() {
+            return Err(StateError::Unusable);
+        }
         let data = PrivateDir::open_or_create(&self.data_dir, Loose::RefuseWritable)?;
         state::connect(&data, schema)
     }
@@ -120,7 +124,7 @@ impl JobContext {
     /// open is a new one. A job that would rather not run without its past returns an error.
     #[must_use]
     pub fn database_set_aside(&self) -> Option<&Path> {
-        self.state.as_ref().and_then(|(_, opened)| opened.set_aside.as_deref())
+        self.state.as_ref()?.1.as_ref()?.set_aside.as_deref()
     }
 
     /// A folder of the node's own, for whatever else the job keeps: in no snapshot, and every version must be

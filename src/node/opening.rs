@@ -137,17 +137,22 @@ pub(super) fn engine_with(
 }
 
 /// The job's state, made or migrated where the launcher's word allows that. What it needs first, the launcher
-/// hears.
+/// hears. `None` beside the schema: the disk does not let it be opened now, and whether the job can do without is
+/// for the job to say. A candidate that cannot open it is none.
 pub(super) fn open_state(
     app: &App,
     data_dir: &Path,
     hello: &Hello,
     link: &Link,
-) -> Result<Option<(Schema, Opened)>, WorkerError> {
+) -> Result<Option<(Schema, Option<Opened>)>, WorkerError> {
     let Some(schema) = app.state else { return Ok(None) };
     let data = PrivateDir::open_or_create(data_dir, Loose::RefuseWritable)?;
     match state::open(&data, &schema, hello.migrate, hello.on_trial, Timestamp::now()) {
-        Ok(opened) => Ok(Some((schema, opened))),
+        Ok(opened) => Ok(Some((schema, Some(opened)))),
+        Err(error) if error.is_storage() && !hello.on_trial && hello.migrate.is_none() => {
+            tracing::error!(event = "state_unusable", %error, "the job hears of it, and may go on without");
+            Ok(Some((schema, None)))
+        }
         Err(error) => {
             if let StateError::NotAllowed { found, .. } | StateError::TooNew { found, .. } = error {
                 link.tell(&ToLauncher::State { found, epochs: schema.epochs() });

@@ -14,6 +14,9 @@ pub enum StateError {
     /// The product declares none.
     #[error("this product declares no state; `App::with_state` does")]
     NotDeclared,
+    /// The disk did not let it be opened when this worker started.
+    #[error("the job's state could not be opened when this worker started, for the reason in the log; it is as it was")]
+    Unusable,
     /// It has to be migrated, and the launcher has not given its word: nothing could bring it back yet.
     #[error(
         "the job's state is of epoch {found}, and this version writes {writes}: it is migrated only after a snapshot was \

@@ -46,6 +46,8 @@ async fn keep(mut context: JobContext) -> Result<(), JobError> {
             return idle(context).await;
         }
     };
+    // What there is can be seen from the first moment on.
+    context.show(facts(&connection).unwrap_or_default());
     let mut book = Book { connection, entered: BTreeMap::new() };
     context.ready();
     let mut serves = context.clone();
@@ -104,15 +106,12 @@ impl Book {
 }
 
 fn facts(connection: &Connection) -> rusqlite::Result<Vec<Fact>> {
-    let (since, workers): (i64, i64) =
-        connection.query_row("SELECT since_ms, workers FROM life", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let since: i64 = connection.query_row("SELECT since_ms FROM life", [], |row| row.get(0))?;
     let (requests, failed): (i64, i64) =
         connection.query_row("SELECT coalesce(sum(requests), 0), coalesce(sum(failed), 0) FROM served", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     let since = Timestamp::from_millisecond(since).map_or_else(|_| "ever".to_owned(), |since| format!("{since:.0}"));
-    Ok(vec![
-        Fact { name: "served".to_owned(), value: format!("{requests} requests, {failed} failed, since {since}") },
-        Fact { name: "workers".to_owned(), value: format!("{workers} so far") },
-    ])
+    let value = format!("{requests} requests, {failed} failed, since {since}");
+    Ok(vec![Fact { name: "served".to_owned(), value }])
 }

@@ -141,7 +141,7 @@ mod tests {
     fn a_key_is_shown_by_what_it_is() {
         let key = crate::crypto::SecretKey::<ReleaseMetadata>::from_seed(&[1; 32]);
         let pem = serde_json::to_string(&key.public().to_pem()).unwrap();
-        let lines = of("{}", &format!(r#"{{"k":{pem}}}"#));
+        let lines = of(r#"{"v":1}"#, &format!(r#"{{"v":1,"k":{pem}}}"#));
         assert_eq!(lines, [format!("+ k: the ML-DSA-65 key {}", key.public().id())]);
     }
 }
