@@ -19,7 +19,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 impl Worker {
     /// When to look again for what this worker lacks; `None`: it has everything.
     pub(super) fn begin_to_miss(&mut self) {
-        let lacks = self.engine.ledger.stands_in_for().is_some() || self.engine.install.why_detached().is_some();
+        let (ledger, install) = (&self.engine.ledger, &self.engine.install);
+        let lacks = ledger.stands_in_for().is_some() || install.why_detached().is_some() || is_unknown(install);
         let pause = self.engine.settings.poll.interval.min(AGAIN);
         self.missing = lacks.then(|| Instant::now() + pause);
     }
@@ -39,6 +40,12 @@ impl Worker {
     }
 }
 
+/// Whether this worker may change the install, and its launcher thought at its own start that it may not: nothing
+/// is recorded there.
+fn is_unknown(install: &Install) -> bool {
+    install.why_detached().is_none() && matches!(install.committed(), Ok(None))
+}
+
 /// Whether another worker would have something that this one lacks.
 fn can_have_more(engine: &Engine) -> bool {
     let ledger = || {
@@ -48,4 +55,5 @@ fn can_have_more(engine: &Engine) -> bool {
     let install = || Install::open(&engine.install.committed_path(), &engine.product);
     (engine.ledger.stands_in_for().is_some() && ledger().is_some())
         || (engine.install.why_detached().is_some() && install().is_ok())
+        || is_unknown(&engine.install)
 }
