@@ -225,7 +225,6 @@ fn d1_a_bad_patch_costs_one_whole_download_and_its_reason_is_in_the_history() {
 fn d1_a_patch_that_never_ends_or_is_not_there_costs_one_whole_download() {
     for endless in [true, false] {
         let mut host = host_with_a_base();
-        publish(&host, &["1.1.0"]);
         host.serve(move |tree, request, stream| {
             if Path::new(&request.path).extension().is_none_or(|end| end != "patch") {
                 return crate::http_server::serve_file(tree, request, stream);
@@ -238,6 +237,7 @@ fn d1_a_patch_that_never_ends_or_is_not_there_costs_one_whole_download() {
             }
         });
         let node = host.start_quiet("one");
+        publish(&host, &["1.1.0"]);
         node.cli(&["upgrade"]).exits(0).says("runs 1.1.0");
         node.wait_until_it_runs("1.1.0");
         let events = events(&node, "1.1.0");
