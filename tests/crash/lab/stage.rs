@@ -25,6 +25,8 @@ const TIMES: &[(&str, &str)] = &[
     ("trial.watchdog", "\"10s\""),
     ("trial.probe", "\"20s\""),
     ("trial.drain", "\"3s\""),
+    // And so the pause after a trial that ended without a verdict: a state that could not be saved, say.
+    ("trial.longest_probation", "\"1s\""),
 ];
 
 pub struct Stage {
