@@ -33,8 +33,9 @@ impl NodeKeys {
     /// Reads the keys from the node's data folder, making them (0600) where there are none.
     pub fn open_or_make(data: &PrivateDir) -> Result<Self, SnapshotError> {
         let trust = data.private_subdir(FOLDER, Loose::RefuseWritable)?;
-        // What a power cut left of a key that was being made.
+        // What a kill or a power cut left of a key, or of a state, that was being made.
         trust.sweep()?;
+        data.sweep()?;
         if !trust.exists(SECRET)? {
             let key = SecretKey::<NodeSnapshot>::generate()?;
             make(&trust, SECRET, key.to_pem().as_bytes())?;

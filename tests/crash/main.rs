@@ -110,6 +110,7 @@ fn of_the_state(story: Story) -> Vec<Point> {
 }
 
 #[test]
+#[ignore = "minutes: `cargo test --test crash x4_ -- --ignored`, and scripts/prove-crash-safety"]
 fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
@@ -121,6 +122,7 @@ fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
+#[ignore = "minutes: `cargo test --test crash x4_ -- --ignored`, and scripts/prove-crash-safety"]
 fn x4_an_error_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
