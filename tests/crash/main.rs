@@ -147,6 +147,7 @@ fn x4_a_power_cut_in_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
+#[ignore = "minutes: `cargo test --test crash l2_an_error -- --ignored`, and scripts/prove-crash-safety"]
 fn l2_an_error_at_each_step_of_an_upgrade_ends_upgraded_or_vetoed_and_the_node_keeps_running() {
     let _turn = turn();
     let story = Story::Upgrade;
