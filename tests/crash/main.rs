@@ -136,7 +136,6 @@ fn x4_an_error_at_each_step_of_a_migration_leaves_binary_and_state_that_match() 
 }
 
 #[test]
-#[ignore = "minutes: `cargo test --test crash x4_ -- --ignored`, and scripts/prove-crash-safety"]
 fn x4_a_power_cut_in_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let story = Story::BadMigration;
