@@ -110,7 +110,7 @@ fn of_the_state(story: Story) -> Vec<Point> {
 }
 
 #[test]
-#[ignore = "minutes: `cargo test --test crash x4_ -- --ignored`, and scripts/prove-crash-safety"]
+#[ignore = "has not passed: a kill left a temporary file; not run again since that is swept"]
 fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
@@ -122,7 +122,7 @@ fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
-#[ignore = "minutes: `cargo test --test crash x4_ -- --ignored`, and scripts/prove-crash-safety"]
+#[ignore = "has not passed: never ran to its end"]
 fn x4_an_error_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
@@ -146,7 +146,7 @@ fn x4_a_power_cut_in_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
-#[ignore = "minutes: `cargo test --test crash l2_an_error -- --ignored`, and scripts/prove-crash-safety"]
+#[ignore = "fails: in two cases the node serves on and does not upgrade"]
 fn l2_an_error_at_each_step_of_an_upgrade_ends_upgraded_or_vetoed_and_the_node_keeps_running() {
     let _turn = turn();
     let story = Story::Upgrade;
