@@ -243,6 +243,8 @@ impl Worker {
             self.tidy_cache();
         }
         self.begin_to_settle();
+        // What it could not have as a candidate, it may have as the node's worker.
+        self.begin_to_miss();
         self.next = self.next_look();
     }
 

@@ -31,7 +31,7 @@ use nix::libc;
 use support::builds;
 
 /// How many stories are told at a time. They mostly wait.
-const JOBS: usize = 5;
+const JOBS: usize = 14;
 
 /// One test at a time: each has its own jobs.
 fn turn() -> MutexGuard<'static, ()> {
@@ -110,7 +110,6 @@ fn of_the_state(story: Story) -> Vec<Point> {
 }
 
 #[test]
-#[ignore = "has not passed: a kill left a temporary file; not run again since that is swept"]
 fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
@@ -122,7 +121,6 @@ fn x4_a_kill_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
-#[ignore = "has not passed: never ran to its end"]
 fn x4_an_error_at_each_step_of_a_migration_leaves_binary_and_state_that_match() {
     let _turn = turn();
     let mut cases = Vec::new();
@@ -146,7 +144,6 @@ fn x4_a_power_cut_in_a_migration_leaves_binary_and_state_that_match() {
 }
 
 #[test]
-#[ignore = "fails: in two cases the node serves on and does not upgrade"]
 fn l2_an_error_at_each_step_of_an_upgrade_ends_upgraded_or_vetoed_and_the_node_keeps_running() {
     let _turn = turn();
     let story = Story::Upgrade;
