@@ -4,12 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "it sets up hosts, and reads what machine this is")]
 #![allow(unreachable_pub, reason = "shared with the end-to-end tests")]
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[path = "../tests/support/http_server.rs"]
 mod http_server;
+#[path = "machine.rs"]
+mod machine;
 #[path = "../tests/support/port.rs"]
 mod port;
 #[path = "../tests/support/program.rs"]
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
             println!("wrk is not installed (Debian: apt-get install wrk): only our own generator asked");
         }
     }
-    println!("\n{}", machine());
+    println!("\n{}", machine::machine());
     let verdict = if holds { "holds" } else { "DOES NOT HOLD" };
     println!("goal: none refused, none failed, at most {GOAL_MS} ms beyond the longest of quiet times: {verdict}");
     if holds || !std::env::args().any(|word| word == "--check") { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -58,18 +59,4 @@ fn tell(reports: &[Report]) -> bool {
         holds &= report.refused == 0 && report.failed == 0 && beyond <= GOAL_MS;
     }
     holds
-}
-
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model =
-        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
-    format!(
-        "on {cores} cores ({model}), Linux {}, load average at the end {load}",
-        read("/proc/sys/kernel/osrelease").trim()
-    )
 }

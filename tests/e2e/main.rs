@@ -37,6 +37,7 @@ mod operators;
 mod overlap;
 mod pressure;
 mod protocol;
+mod published;
 mod recurring;
 mod refusals;
 mod reload;
