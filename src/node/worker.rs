@@ -90,6 +90,7 @@ impl Worker {
             listeners: Arc::new(Mutex::new(job_listeners)),
             data_dir: settings.data_dir.clone(),
             state,
+            state_files: app.state_files,
             report: report.clone(),
         }));
 
@@ -238,9 +239,12 @@ impl Worker {
     async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
-        self.catch_up().await;
+        let record = self.catch_up().await;
         if verdict.kind == crate::install::VerdictKind::Good {
             self.tidy_cache();
+            if let Some(record) = &record {
+                self.tidy_states(record);
+            }
         }
         self.begin_to_settle();
         self.next = self.next_look();
