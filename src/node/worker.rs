@@ -65,6 +65,8 @@ pub(super) struct Worker {
     pub(super) settles: Option<Instant>,
     /// When to look again for what this worker lacks.
     pub(super) missing: Option<Instant>,
+    /// The job's state could not be opened at the start.
+    pub(super) is_stateless: bool,
     /// The history lacks something that the record tells: there was no room for it.
     pub(super) behind: bool,
 }
@@ -83,6 +85,7 @@ impl Worker {
             let opened = tokio::task::spawn_blocking(move || open_state(&app, &data_dir, &hello, &link));
             opened.await.map_err(std::io::Error::other)??
         };
+        let is_stateless = matches!(state, Some((_, None)));
         let mut job = tokio::spawn((app.job)(JobContext {
             ready: ready.clone(),
             active,
@@ -127,6 +130,7 @@ impl Worker {
             next: Instant::now(),
             settles: None,
             missing: None,
+            is_stateless,
             behind: false,
         };
 
@@ -266,6 +270,9 @@ impl Worker {
         self.next = self.next_look();
         if self.behind {
             self.catch_up().await;
+        }
+        if self.missing.is_none() {
+            self.begin_to_miss();
         }
         let pending = self.engine.install.node(&self.engine.node).ok().flatten().and_then(|record| record.trial);
         match pending {
