@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     alone("verify and restore", &mut || {
         let lock = data.try_lock("node.lock").unwrap().unwrap();
         let mut verified = snapshots.find(&taken.id).unwrap().verify(&expected, &mut |_, _| {}).unwrap();
-        verified.restore(&data, &lock, &[], jiff::Timestamp::now(), &mut |_, _| {}).unwrap();
+        verified.restore(&data, &StateFiles::database(), &lock, &[], jiff::Timestamp::now(), &mut |_, _| {}).unwrap();
         taken.length
     });
     alone("age -d | zstd -d", &mut || {
@@ -136,7 +136,7 @@ fn take(
         product,
         node,
         data,
-        state: &StateFiles::of_exuvia(),
+        state: &StateFiles::database(),
         binary: Binary { sha256: Sha256Digest::from_bytes([1; 32]), version: "1.0.0".parse().unwrap() },
         reason: Reason::Operator,
         recipients,

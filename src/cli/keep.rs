@@ -10,14 +10,15 @@ use super::args::{Cli, RestoreState};
 use super::error::CliError;
 use super::node::handed_or_read;
 use super::session::data;
+use crate::config::Settings;
 use crate::console::say;
 use crate::install;
 use crate::launcher::{ErrandSays, Saved};
 use crate::ledger::Ledger;
 use crate::node::App;
 use crate::snapshot::{
-    Binary, Creation, Expectations, NodeKeys, OlderSchema, Reason, Schema, SnapshotId, Snapshots, StateFiles, Step,
-    Whose, prepared_name, swap,
+    Binary, Creation, Expectations, NodeKeys, OlderSchema, Reason, Recipient, Schema, SnapshotId, Snapshots,
+    StateFiles, Step, Whose, prepared_name, swap,
 };
 use crate::state;
 use crate::sys::{Dir, Lock, Loose, PrivateDir};
@@ -30,8 +31,9 @@ const EVERY: Duration = Duration::from_secs(1);
 type Trouble = Box<dyn std::error::Error>;
 
 pub(super) fn keep(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
-    let data = data(&handed_or_read(app, cli)?.settings)?;
-    Ok(tell(take(app, &data).map(ErrandSays::Saved)))
+    let settings = handed_or_read(app, cli)?.settings;
+    let data = data(&settings)?;
+    Ok(tell(take(app, &settings, &data).map(ErrandSays::Saved)))
 }
 
 pub(super) fn restore(app: &App, cli: &Cli, args: &RestoreState) -> Result<ExitCode, CliError> {
@@ -52,18 +54,19 @@ pub(super) fn finish_restore(data: &PrivateDir, stopped: &Lock) -> Result<(), St
     }
 }
 
-fn take(app: &App, data: &PrivateDir) -> Result<Saved, Trouble> {
+fn take(app: &App, settings: &Settings, data: &PrivateDir) -> Result<Saved, Trouble> {
     let epoch = state::epoch(data)?.ok_or("there is no state")?;
     let (product, node) = whose(app, data)?;
+    let recipients = settings.state.recipients.iter().map(|key| key.parse()).collect::<Result<Vec<Recipient>, _>>()?;
     let now = Timestamp::now();
     let what = Creation {
         product: &product,
         node: &node,
         data,
-        state: &StateFiles::of_exuvia(),
+        state: &app.state_files()?,
         binary: Binary { sha256: install::Binary::running()?.digest(), version: app.version()? },
         reason: Reason::Upgrade,
-        recipients: &[],
+        recipients: &recipients,
         now,
     };
     let taken = Snapshots::open(data)?.create(&what, &NodeKeys::open_or_make(data)?, &mut progress())?;
@@ -72,9 +75,8 @@ fn take(app: &App, data: &PrivateDir) -> Result<Saved, Trouble> {
 
 fn bring_back(app: &App, data: &PrivateDir, args: &RestoreState) -> Result<(), Trouble> {
     let RestoreState { snapshot, digest, aside } = args;
-    let files = StateFiles::of_exuvia();
-    let roles: Vec<_> = files.0.iter().map(|(role, _)| role.clone()).collect();
-    if is_done(data, aside, &roles)? {
+    let files = app.state_files()?;
+    if is_done(data, aside, &files)? {
         return Ok(());
     }
     let (product, node) = whose(app, data)?;
@@ -92,19 +94,24 @@ fn bring_back(app: &App, data: &PrivateDir, args: &RestoreState) -> Result<(), T
         })?;
     }
     verified.prepare(data, &[keys.identity()], &mut progress())?;
-    swap(data, &roles, aside)?;
+    let roles: Vec<_> = verified.manifest().files.iter().map(|file| file.role.clone()).collect();
+    swap(data, &roles, &files.missing_in(verified.manifest()), aside)?;
     Ok(())
 }
 
 /// Whether it was done before, and only the launcher's note of that is missing: what was written since stays.
-fn is_done(data: &Dir, aside: &str, roles: &[crate::snapshot::Role]) -> Result<bool, Trouble> {
+fn is_done(data: &Dir, aside: &str, files: &StateFiles) -> Result<bool, Trouble> {
     if !data.exists(aside)? {
         return Ok(false);
     }
     let set_aside = data.existing_private_subdir(aside, Loose::RefuseWritable)?;
-    for role in roles {
-        let moved = set_aside.exists(role.as_str())? && data.exists(role.as_str())?;
-        if !moved || data.exists(&prepared_name(role))? {
+    // The database is put in its place last, and the others may be missing.
+    let Some((database, _)) = files.iter().next() else { return Ok(false) };
+    if !set_aside.exists(database.as_str())? || !data.exists(database.as_str())? {
+        return Ok(false);
+    }
+    for (role, _) in files.iter() {
+        if data.exists(&prepared_name(role))? {
             return Ok(false);
         }
     }

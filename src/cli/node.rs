@@ -67,6 +67,7 @@ pub(super) fn describe(app: &App) -> Result<ExitCode, CliError> {
 pub(super) fn rehearse(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
     let settings = handed_or_read(app, cli)?.settings;
     app.keyring()?;
+    app.state_files()?;
     data(&settings)?;
     Ok(ExitCode::SUCCESS)
 }

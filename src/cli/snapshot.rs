@@ -18,8 +18,8 @@ use crate::ledger::Ledger;
 use crate::node::App;
 use crate::snapshot::{
     Binary, Creation, Expectations, Identity, NodeKeys, OlderSchema, Reason, Rehearse, Retention, Role, Schema,
-    SnapshotError, Snapshots, StateFiles, Step, UntrustedSnapshot, VerifiedSnapshot, Whose, finish_restore,
-    present_schema, read_identities, read_trusted_keys,
+    SnapshotError, Snapshots, Step, UntrustedSnapshot, VerifiedSnapshot, Whose, finish_restore, present_schema,
+    read_identities, read_trusted_keys,
 };
 use crate::sys::{Loose, PrivateDir};
 use crate::types::{NodeId, Product};
@@ -47,7 +47,7 @@ pub(super) fn snapshot(app: &App, cli: &Cli, args: &SnapshotArgs) -> Result<Exit
         SnapshotVerb::Ls => bench.list(cli),
         SnapshotVerb::Inspect(args) => bench.inspect(cli, args),
         SnapshotVerb::Verify(args) => bench.verify(cli, args),
-        SnapshotVerb::Restore(args) => bench.restore(cli, args),
+        SnapshotVerb::Restore(args) => bench.restore(app, cli, args),
         SnapshotVerb::Open(args) => bench.open(cli, args),
         SnapshotVerb::Prune(args) => bench.prune(app, cli, args),
     }
@@ -60,7 +60,7 @@ impl Bench {
             product: &self.product,
             node: &self.node,
             data: &self.data,
-            state: &StateFiles::of_exuvia(),
+            state: &app.state_files().map_err(CliError::App)?,
             binary: Binary { sha256: install::Binary::running()?.digest(), version: app.version()? },
             reason: Reason::Operator,
             recipients: &args.recipient,
@@ -159,7 +159,7 @@ impl Bench {
         Ok(identities)
     }
 
-    fn restore(&self, cli: &Cli, args: &Restore) -> Result<ExitCode, CliError> {
+    fn restore(&self, app: &App, cli: &Cli, args: &Restore) -> Result<ExitCode, CliError> {
         let Some(stopped) = self.data.try_lock("node.lock")? else {
             return Err(CliError::RestoreWhileRunning(self.settings.node.clone()));
         };
@@ -179,9 +179,11 @@ impl Bench {
         let given = Self::identities(&args.identity)?;
         let identities: Vec<_> = given.iter().chain([self.keys.identity()]).collect();
         let bar = Bar::new("restore", verified.manifest().bytes());
-        let restored = verified.restore(&self.data, &stopped, &identities, Timestamp::now(), &mut |_, bytes| {
-            bar.advance(bytes);
-        })?;
+        let state = app.state_files().map_err(CliError::App)?;
+        let restored =
+            verified.restore(&self.data, &state, &stopped, &identities, Timestamp::now(), &mut |_, bytes| {
+                bar.advance(bytes);
+            })?;
         drop(bar);
         let older_schema = present.is_some_and(|present| verified.manifest().user_version < present);
         tracing::warn!(

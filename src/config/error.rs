@@ -170,6 +170,9 @@ pub enum ValueError {
     /// Not a list of addresses to listen on.
     #[error("must be a list of at most eight different IP addresses with a port")]
     Addresses,
+    /// Not a list of keys.
+    #[error("must be a list of different public keys of age, each age1…")]
+    Recipients,
     /// Not an absolute path.
     #[error("must be an absolute path")]
     Path,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ValueError;
-use super::settings::{CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+use super::settings::{
+    CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, State, Trial,
+};
 use super::value::{self, Raw};
 use crate::types::{ByteLimit, Channel, Product};
 use jiff::tz::TimeZone;
@@ -92,6 +94,7 @@ impl Draft {
                 node: "unset".parse().expect("a plain name"),
                 listen: None,
                 job: Job::default(),
+                state: State::default(),
                 cache_dir: PathBuf::new(),
                 data_dir: PathBuf::new(),
                 source: Source {
@@ -178,6 +181,14 @@ pub const KEYS: &[Key] = &[
                   workers change. The program exuvia has no such job.",
         example: "[\"127.0.0.1:8080\"]",
         set: |draft, raw| put(&mut draft.settings.job.listen, value::addresses(raw)),
+    },
+    Key {
+        name: "state.recipients",
+        default: Fallback::Words("none"),
+        meaning: "Who may open the snapshots that are taken before a migration, beside the node itself: public keys of \
+                  age. Without one these are not sealed.",
+        example: "[\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]",
+        set: |draft, raw| put(&mut draft.settings.state.recipients, value::recipients(raw)),
     },
     Key {
         name: "cache_dir",

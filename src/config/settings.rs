@@ -15,6 +15,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// `job.*`
     pub job: Job,
+    /// `state.*`
+    pub state: State,
     /// `cache_dir`: shared by all nodes of one user.
     pub cache_dir: PathBuf,
     /// `data_dir`: this node's alone.
@@ -47,6 +49,14 @@ pub struct Job {
 impl Job {
     /// The most listeners that a launcher hands on beside its own.
     pub const MOST_LISTENERS: u8 = 8;
+}
+
+/// What becomes of the job's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Who may open what is saved before a migration, beside the node itself: public keys of age (`age1…`). Nobody:
+    /// it is not sealed.
+    pub recipients: Vec<String>,
 }
 
 /// Where releases come from.

@@ -119,6 +119,13 @@ pub(super) fn addresses(raw: &Raw) -> Result<Vec<SocketAddr>, ValueError> {
     }
 }
 
+/// Public keys of age, each once.
+pub(super) fn recipients(raw: &Raw) -> Result<Vec<String>, ValueError> {
+    let keys: Vec<String> = items(raw)?.into_iter().map(str::to_owned).collect();
+    let good = |at: usize| keys[at].parse::<age::x25519::Recipient>().is_ok() && !keys[..at].contains(&keys[at]);
+    if (0..keys.len()).all(good) { Ok(keys) } else { Err(ValueError::Recipients) }
+}
+
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, ValueError> {
     let path = PathBuf::from(raw.text()?);
     if path.is_absolute() { Ok(path) } else { Err(ValueError::Path) }

@@ -11,6 +11,7 @@ use super::leaving::{Leaving, left};
 use super::report::{Fact, JobReport, Served};
 use super::serve::serve;
 use crate::crypto::{Keyring, KeyringError, Release};
+use crate::snapshot::{Kind, StateFiles, StateFilesError};
 use crate::state::{self, Opened, Schema, StateError};
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::{Health, NameError, Overlap, Product, Version, VersionError};
@@ -36,6 +37,8 @@ pub struct App {
     pub overlap: Overlap,
     /// The job's database, if it has one that is migrated from version to version: see [`Self::with_state`].
     pub state: Option<Schema>,
+    /// What belongs to the same state beside the database: see [`Self::with_state_files`].
+    pub state_files: &'static [(&'static str, Kind)],
 }
 
 /// Starts the node's job. The node runs for as long as the future does; when it ends by itself, the
@@ -54,6 +57,7 @@ pub struct JobContext {
     pub(super) listeners: Arc<Mutex<VecDeque<TcpListener>>>,
     pub(super) data_dir: PathBuf,
     pub(super) state: Option<(Schema, Option<Opened>)>,
+    pub(super) state_files: &'static [(&'static str, Kind)],
     pub(super) report: Arc<JobReport>,
 }
 
@@ -69,13 +73,16 @@ pub enum AppError {
     /// Its keys.
     #[error("this build's release keys cannot be used: {0}")]
     Keys(#[from] KeyringError),
+    /// The files of its state.
+    #[error(transparent)]
+    StateFiles(#[from] StateFilesError),
 }
 
 impl App {
     /// A node whose job is stopped before the next version's is started: right for any job.
     #[must_use]
     pub const fn new(product: &'static str, version: &'static str, keys: &'static [&'static str], job: Job) -> Self {
-        Self { product, version, keys, root: None, job, overlap: Overlap::StopFirst, state: None }
+        Self { product, version, keys, root: None, job, overlap: Overlap::StopFirst, state: None, state_files: &[] }
     }
 
     /// Declares the job's database. It is open to the job as [`JobContext::database`], made or migrated to this
@@ -85,6 +92,22 @@ impl App {
     pub const fn with_state(mut self, schema: Schema) -> Self {
         self.state = Some(schema);
         self
+    }
+
+    /// Declares what belongs to the state beside the database of [`Self::with_state`]: further databases and plain
+    /// files in the node's folder, by name (1 to 48 bytes of `[a-z0-9._-]`). They are saved and brought back with it;
+    /// the job opens them at [`JobContext::state_file`], and brings them to the database's epoch itself. A plain file
+    /// is copied as it lies there, so replace it whole. One that a migration adds is unknown to the version before,
+    /// which leaves it where it is: the migration that adds it begins it anew.
+    #[must_use]
+    pub const fn with_state_files(mut self, files: &'static [(&'static str, Kind)]) -> Self {
+        self.state_files = files;
+        self
+    }
+
+    /// The files of the job's state, the database first.
+    pub fn state_files(&self) -> Result<StateFiles, AppError> {
+        Ok(StateFiles::with(self.state_files)?)
     }
 
     /// The product.
@@ -118,6 +141,19 @@ impl JobContext {
         }
         let data = PrivateDir::open_or_create(&self.data_dir, Loose::RefuseWritable)?;
         state::connect(&data, schema)
+    }
+
+    /// Where a file lies that [`App::with_state_files`] declares; it may be missing.
+    ///
+    /// # Errors
+    /// It is not declared; the state could not be opened when this worker started.
+    pub fn state_file(&self, name: &str) -> Result<PathBuf, StateError> {
+        let (_, opened) = self.state.as_ref().ok_or(StateError::NotDeclared)?;
+        match self.state_files.iter().find(|(declared, _)| *declared == name) {
+            None => Err(StateError::FileNotDeclared(name.to_owned())),
+            Some(_) if opened.is_none() => Err(StateError::Unusable),
+            Some(_) => Ok(self.data_dir.join(name)),
+        }
     }
 
     /// Where the database lies that was found damaged at this worker's start, and moved aside: the one that is

@@ -10,6 +10,8 @@ use super::worker::Worker;
 use crate::cache::Keep;
 use crate::config::CacheLimits;
 use crate::install::NodeRecord;
+use crate::snapshot::{SnapshotError, Snapshots};
+use crate::sys::{Loose, PrivateDir};
 use crate::upgrade::{close_orphans, import_verdicts, settle_pin};
 
 impl Worker {
@@ -69,6 +71,28 @@ impl Worker {
                     }
                 }
                 Err(error) => tracing::error!(event = "history_not_written", %error),
+            }
+        });
+    }
+
+    /// Removes the saved states that are nobody's way back any more.
+    pub(super) fn tidy_states(&self, record: &NodeRecord) {
+        let data_dir = self.engine.settings.data_dir.clone();
+        let named = record.snapshots().filter_map(|pair| pair.snapshot.parse().ok()).collect();
+        if self.engine.schema.is_none() {
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            let pruned = PrivateDir::open_or_create(&data_dir, Loose::RefuseWritable)
+                .map_err(SnapshotError::from)
+                .and_then(|data| Snapshots::open(&data)?.prune_outlived(&named, SystemTime::now()));
+            match pruned {
+                Ok(gone) => {
+                    for snapshot in gone {
+                        tracing::info!(event = "snapshot_removed", %snapshot, "no version that is kept needs it");
+                    }
+                }
+                Err(error) => tracing::warn!(event = "snapshot_prune_failed", %error),
             }
         });
     }

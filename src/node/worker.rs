@@ -65,6 +65,8 @@ pub(super) struct Worker {
     pub(super) settles: Option<Instant>,
     /// When to look again for what this worker lacks.
     pub(super) missing: Option<Instant>,
+    /// The job's state could not be opened at the start.
+    pub(super) is_stateless: bool,
     /// The history lacks something that the record tells: there was no room for it.
     pub(super) behind: bool,
 }
@@ -83,6 +85,7 @@ impl Worker {
             let opened = tokio::task::spawn_blocking(move || open_state(&app, &data_dir, &hello, &link));
             opened.await.map_err(std::io::Error::other)??
         };
+        let is_stateless = matches!(state, Some((_, None)));
         let mut job = tokio::spawn((app.job)(JobContext {
             ready: ready.clone(),
             active,
@@ -90,6 +93,7 @@ impl Worker {
             listeners: Arc::new(Mutex::new(job_listeners)),
             data_dir: settings.data_dir.clone(),
             state,
+            state_files: app.state_files,
             report: report.clone(),
         }));
 
@@ -126,6 +130,7 @@ impl Worker {
             next: Instant::now(),
             settles: None,
             missing: None,
+            is_stateless,
             behind: false,
         };
 
@@ -238,9 +243,12 @@ impl Worker {
     async fn heard_verdict(&mut self, verdict: &crate::install::Verdict) {
         tracing::info!(event = "verdict_heard", version = %verdict.candidate.version, kind = ?verdict.kind);
         self.state.set(Activity::Idle);
-        self.catch_up().await;
+        let record = self.catch_up().await;
         if verdict.kind == crate::install::VerdictKind::Good {
             self.tidy_cache();
+            if let Some(record) = &record {
+                self.tidy_states(record);
+            }
         }
         self.begin_to_settle();
         // What it could not have as a candidate, it may have as the node's worker.
@@ -264,6 +272,9 @@ impl Worker {
         self.next = self.next_look();
         if self.behind {
             self.catch_up().await;
+        }
+        if self.missing.is_none() {
+            self.begin_to_miss();
         }
         let pending = self.engine.install.node(&self.engine.node).ok().flatten().and_then(|record| record.trial);
         match pending {

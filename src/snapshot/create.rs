@@ -5,7 +5,7 @@ use age::stream::StreamWriter;
 use jiff::Timestamp;
 
 use super::block::{self, END};
-use super::database;
+use super::database::{self, Meanwhile};
 use super::error::{FormatError, SnapshotError};
 use super::folder::Snapshots;
 use super::id::SnapshotId;
@@ -76,12 +76,23 @@ impl Snapshots {
         let before = self.newest()?;
         self.expect_room_for(what)?;
 
-        let mut head = None;
-        for (role, kind) in &what.state.0 {
-            if *kind == Kind::Database {
-                let found = database::copy(what.data, role, &making.dir)?;
-                head.get_or_insert(found);
+        // Before a migration nobody has the state open.
+        let meanwhile = if what.reason == Reason::Upgrade { Meanwhile::AtRest } else { Meanwhile::Written };
+        let (mut head, mut files_held) = (None, Vec::new());
+        for (role, kind) in what.state.iter() {
+            // A further file in which nothing was ever kept belongs to the state as missing.
+            let is_further = !files_held.is_empty();
+            if is_further && !what.data.exists(role.as_str())? {
+                continue;
             }
+            if *kind == Kind::Database {
+                let copied = &mut |bytes| progress(Step::Copy, bytes);
+                match database::copy(what.data, role, &making.dir, meanwhile, copied) {
+                    Err(SnapshotError::EmptyDatabase(_)) if is_further => continue,
+                    found => head.get_or_insert(found?),
+                };
+            }
+            files_held.push((role, *kind));
         }
         let here = self.path().to_owned();
         let failed = |error: io::Error| SnapshotError::of_write(here.clone(), error);
@@ -93,8 +104,8 @@ impl Snapshots {
         let mut packed = zstd::Encoder::new(sink, LEVEL).map_err(failed)?;
         packed.window_log(WINDOW_LOG).map_err(failed)?;
         let mut files = Vec::new();
-        for (role, kind) in &what.state.0 {
-            let dir = if *kind == Kind::Database { making.dir.as_dir() } else { what.data.as_dir() };
+        for (role, kind) in files_held {
+            let dir = if kind == Kind::Database { making.dir.as_dir() } else { what.data.as_dir() };
             let shown = what.data.path().join(role.as_str());
             let limit = ByteLimit::bytes(Manifest::LONGEST_FILE);
             let source = match dir.open_file(role.as_str(), limit) {
@@ -114,7 +125,7 @@ impl Snapshots {
             block::write_zeros(&mut packed, block::padding(source.length)).map_err(failed)?;
             let (_, length, sha256) = read.finish();
             files.push(StoredFile { length, role: role.clone(), sha256 });
-            if *kind == Kind::Database {
+            if kind == Kind::Database {
                 // Its room is needed for the rest.
                 making.dir.remove(role.as_str())?;
             }
@@ -144,7 +155,7 @@ impl Snapshots {
     /// Two times what the state takes: the copy and, at worst, a payload of the same length, twice.
     fn expect_room_for(&self, what: &Creation<'_>) -> Result<(), SnapshotError> {
         let mut bytes = 0_u64;
-        for (role, _) in &what.state.0 {
+        for (role, _) in what.state.iter() {
             for end in ["", "-wal"] {
                 match what.data.modified(&format!("{role}{end}")) {
                     Ok((_, length)) => bytes = bytes.saturating_add(length),

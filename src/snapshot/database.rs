@@ -32,9 +32,34 @@ impl Head {
     }
 }
 
-/// Copies a database that others may write meanwhile, in one step: in steps, each write by somebody else
-/// would begin the copy anew. In WAL mode no writer waits for it.
-pub(super) fn copy(data: &Dir, role: &Role, into: &Dir) -> Result<Head, SnapshotError> {
+/// Who has a database open while it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meanwhile {
+    /// Others may write: it is copied in one step, because in steps each write by somebody else would begin the
+    /// copy anew. In WAL mode no writer waits for it.
+    Written,
+    /// Nobody: it is copied in steps, and each of them is told of.
+    AtRest,
+}
+
+impl Meanwhile {
+    /// How many pages are copied in a step.
+    fn pages(self) -> i32 {
+        match self {
+            Self::Written => -1,
+            Self::AtRest => 4096,
+        }
+    }
+}
+
+/// Copies a database. `progress` hears of bytes.
+pub(super) fn copy(
+    data: &Dir,
+    role: &Role,
+    into: &Dir,
+    meanwhile: Meanwhile,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Head, SnapshotError> {
     let name = role.as_str();
     let shown = data.path().join(name);
     if !data.judge_file(name)? {
@@ -45,7 +70,7 @@ pub(super) fn copy(data: &Dir, role: &Role, into: &Dir) -> Result<Head, Snapshot
     }
     into.ensure_file(name)?;
     let failed = |error| SnapshotError::of_database(shown.clone(), error);
-    match run(data.handle_path(name), into.handle_path(name)).map_err(failed)? {
+    match run(data.handle_path(name), into.handle_path(name), meanwhile, progress).map_err(failed)? {
         Content::Nothing => Err(SnapshotError::EmptyDatabase(shown)),
         Content::Something => head(into, name, &shown),
     }
@@ -57,7 +82,7 @@ enum Content {
     Something,
 }
 
-fn run(from: PathBuf, to: PathBuf) -> rusqlite::Result<Content> {
+fn run(from: PathBuf, to: PathBuf, meanwhile: Meanwhile, progress: &mut dyn FnMut(u64)) -> rusqlite::Result<Content> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(from, flags)?;
     from.busy_timeout(PATIENCE)?;
@@ -69,11 +94,16 @@ fn run(from: PathBuf, to: PathBuf) -> rusqlite::Result<Content> {
     // A copy that fails is thrown away: it needs neither a journal nor SQLite's own syncs.
     to.pragma_update(None, "journal_mode", "OFF")?;
     to.pragma_update(None, "synchronous", "OFF")?;
-    let deadline = Instant::now() + PATIENCE;
+    let page: u32 = from.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let mut deadline = Instant::now() + PATIENCE;
     let backup = Backup::new(&from, &mut to)?;
     loop {
-        match backup.step(-1)? {
+        match backup.step(meanwhile.pages())? {
             StepResult::Done => break,
+            StepResult::More => {
+                progress(u64::from(page) * u64::from(meanwhile.pages().unsigned_abs()));
+                deadline = Instant::now() + PATIENCE;
+            }
             StepResult::Busy | StepResult::Locked if Instant::now() >= deadline => {
                 let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
                 return Err(rusqlite::Error::SqliteFailure(busy, None));

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::SnapshotError;
 use super::id::SnapshotId;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Reason};
 use super::verify::UntrustedSnapshot;
 use crate::sys::{Loose, PrivateDir, SysError};
 use crate::types::ByteLimit;
@@ -40,6 +40,8 @@ pub struct Retention {
 
 /// The longest snapshot file: header and payload.
 const LONGEST: ByteLimit = ByteLimit::bytes(Manifest::LONGEST_FILE + (1 << 20));
+/// What was just taken may not be in the record yet.
+const OUTLIVED: Duration = Duration::from_hours(24);
 const LOCK: &str = "lock";
 const MAKING: &str = "making";
 
@@ -116,6 +118,27 @@ impl Snapshots {
                     self.dir.remove(&listed.id.file_name())?;
                 }
                 gone.push(listed);
+            }
+        }
+        self.dir.sync()?;
+        Ok(gone)
+    }
+
+    /// Removes what was saved before a migration, more than a day ago, and what no record names any more. What an
+    /// operator took stays, and so does the newest.
+    pub fn prune_outlived(
+        &self,
+        named: &BTreeSet<SnapshotId>,
+        now: SystemTime,
+    ) -> Result<Vec<SnapshotId>, SnapshotError> {
+        let _turn = self.turn()?;
+        let mut gone = Vec::new();
+        for listed in self.list()?.into_iter().rev().skip(1) {
+            let for_upgrade = listed.manifest.is_ok_and(|manifest| manifest.reason == Reason::Upgrade);
+            let age = now.duration_since(listed.modified).unwrap_or_default();
+            if for_upgrade && age > OUTLIVED && !named.contains(&listed.id) {
+                self.dir.remove(&listed.id.file_name())?;
+                gone.push(listed.id);
             }
         }
         self.dir.sync()?;

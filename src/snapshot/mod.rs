@@ -38,7 +38,7 @@ pub use id::{SnapshotId, SnapshotIdError};
 pub use keys::{Identity, NodeKeys, Recipient, read_identities, read_trusted_keys};
 pub use manifest::{Binary, Manifest, Payload, Reason, StoredFile};
 pub use restore::{OlderSchema, Restored, Schema, finish_restore, prepared_name, present_schema, swap};
-pub use state::{Kind, Role, RoleError, StateFiles};
+pub use state::{Kind, Role, RoleError, StateFiles, StateFilesError};
 pub use verify::{Expectations, UntrustedSnapshot, VerifiedSnapshot, Whose};
 
 const MANIFEST: &str = "manifest.json";
@@ -53,6 +53,8 @@ fn payload_name(sealed: bool) -> &'static str {
 /// What long work is doing; progress counts its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Copying a database that nobody has open.
+    Copy,
     /// Packing the files of the state.
     Pack,
     /// Writing the snapshot.

@@ -8,7 +8,7 @@ use super::database::{self, COMPANIONS};
 use super::error::SnapshotError;
 use super::id::SnapshotId;
 use super::keys::Identity;
-use super::state::Role;
+use super::state::{Role, StateFiles};
 use super::verify::VerifiedSnapshot;
 use crate::sys::{Dir, Lock, Loose, PrivateDir};
 use crate::types::ByteLimit;
@@ -51,6 +51,9 @@ struct Journal {
     snapshot: SnapshotId,
     aside: String,
     roles: Vec<Role>,
+    /// Those that the snapshot does not hold: they were missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Role>,
 }
 
 const JOURNAL: &str = "restore.json";
@@ -99,7 +102,8 @@ impl VerifiedSnapshot {
         self.unpack(data, identities, &|role| (prepared_name(role), mode(role)), progress)
     }
 
-    /// Puts the state back. The present one is moved aside, never deleted.
+    /// Puts the state back. The present one is moved aside, never deleted, and so is what `state` names and the
+    /// snapshot does not hold.
     ///
     /// `_stopped` is the node's own lock: whoever holds it knows that no node runs.
     ///
@@ -109,6 +113,7 @@ impl VerifiedSnapshot {
     pub fn restore(
         &mut self,
         data: &PrivateDir,
+        state: &StateFiles,
         stopped: &Lock,
         identities: &[&Identity],
         now: Timestamp,
@@ -117,7 +122,8 @@ impl VerifiedSnapshot {
         finish_restore(data, stopped)?;
         self.prepare(data, identities, progress)?;
         let roles: Vec<_> = self.manifest().files.iter().map(|file| file.role.clone()).collect();
-        let journal = Journal { snapshot: self.manifest().id.clone(), aside: free_name(data, now)?, roles };
+        let missing = state.missing_in(self.manifest());
+        let journal = Journal { snapshot: self.manifest().id.clone(), aside: free_name(data, now)?, roles, missing };
         let text = serde_json::to_vec(&journal).expect("text is JSON");
         data.replace(JOURNAL, &text, 0o600)?;
         finish(data, &journal)
@@ -136,7 +142,7 @@ pub fn finish_restore(data: &PrivateDir, _stopped: &Lock) -> Result<Option<Resto
 }
 
 fn finish(data: &PrivateDir, journal: &Journal) -> Result<Restored, SnapshotError> {
-    let aside = swap(data, &journal.roles, &journal.aside)?;
+    let aside = swap(data, &journal.roles, &journal.missing, &journal.aside)?;
     data.remove(JOURNAL)?;
     data.sync()?;
     Ok(Restored { snapshot: journal.snapshot.clone(), aside })
@@ -155,23 +161,29 @@ fn free_name(data: &Dir, now: Timestamp) -> Result<String, SnapshotError> {
 }
 
 /// Moves each present file, with what SQLite keeps beside it, into the folder `aside` of the data folder, and
-/// gives what was prepared its name. Done again after a kill, it goes on; done once more, it does nothing.
+/// gives what was prepared its name; the files of `missing`, before them, get no successor. The first of `roles` is
+/// put in its place last. Done again after a kill, it goes on; done once more, it does nothing.
 ///
 /// Returns where the state before lies, where there was one.
-pub fn swap(data: &Dir, roles: &[Role], aside: &str) -> Result<Option<PathBuf>, SnapshotError> {
+pub fn swap(data: &Dir, roles: &[Role], missing: &[Role], aside: &str) -> Result<Option<PathBuf>, SnapshotError> {
     let folder = data.private_subdir(aside, Loose::RefuseWritable)?;
-    for role in roles {
-        let prepared = prepared_name(role);
-        // Without it, this file is in its place already.
-        if !data.exists(&prepared)? {
-            continue;
-        }
+    let move_aside = |role: &Role| -> Result<(), SnapshotError> {
         for end in COMPANIONS.into_iter().chain([""]) {
             let name = format!("{role}{end}");
             if data.exists(&name)? {
                 data.rename_into(&name, &folder, &unused(&folder, &name)?)?;
             }
         }
+        Ok(())
+    };
+    missing.iter().try_for_each(move_aside)?;
+    for role in roles.iter().rev() {
+        let prepared = prepared_name(role);
+        // Without it, this file is in its place already.
+        if !data.exists(&prepared)? {
+            continue;
+        }
+        move_aside(role)?;
         // A log that stays beside the new file would be played into it: gone before, also after a power cut.
         folder.sync()?;
         data.sync()?;

@@ -14,6 +14,16 @@ pub enum StateError {
     /// The product declares none.
     #[error("this product declares no state; `App::with_state` does")]
     NotDeclared,
+    /// There is none, although this version made one, or wanted to: what a newer version would make in its place
+    /// could not be taken back.
+    #[error(
+        "the job's state is missing: it could not be made when this worker started, or was removed since; another \
+         worker begins a new one as soon as the disk allows it"
+    )]
+    Missing,
+    /// The product's [`App`](crate::node::App) does not name that file.
+    #[error("this product declares no file {0:?} of its state; `App::with_state_files` does")]
+    FileNotDeclared(String),
     /// The disk did not let it be opened when this worker started.
     #[error("the job's state could not be opened when this worker started, for the reason in the log; it is as it was")]
     Unusable,
@@ -105,7 +115,7 @@ impl StateError {
     /// Whether the disk or a permission is at fault.
     #[must_use]
     pub fn is_storage(&self) -> bool {
-        matches!(self, Self::Sys(_) | Self::Full | Self::Storage(_) | Self::Damaged { .. } | Self::Busy)
+        matches!(self, Self::Sys(_) | Self::Full | Self::Storage(_) | Self::Damaged { .. } | Self::Busy | Self::Missing)
     }
 }
 

@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::error::UpgradeError;
 use super::stage::blocking;
 use crate::install::{NodeRecord, StateChange};
-use crate::state;
+use crate::state::{self, StateError};
 use crate::sys::{Loose, Place, PrivateDir};
 use crate::types::{Meets, StateEpochs, Version};
 
@@ -27,7 +27,12 @@ impl Engine {
         let (engine, version) = (self.clone(), version.clone());
         blocking(move || {
             let data = PrivateDir::open_or_create(&engine.settings.data_dir, Loose::RefuseWritable)?;
-            let Some(found) = state::epoch(&data)? else { return Ok(None) };
+            let found = match (state::epoch(&data)?, &engine.schema) {
+                (Some(found), _) => found,
+                // Whoever made one in its place, and failed, would leave a state that nobody can take back.
+                (None, Some(_)) => return Err(StateError::Missing.into()),
+                (None, None) => return Ok(None),
+            };
             let record = engine.install.node(&engine.node)?;
             let change = engine.judge_state(&version, epochs, found, record.as_ref(), asked)?;
             if change.is_some() {

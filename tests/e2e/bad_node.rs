@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use exuvia::node::{App, JobContext, JobError, idle};
+use exuvia::snapshot::Kind;
 use exuvia::state::{Schema, Step};
 use exuvia::sys::Channel;
 use exuvia::types::{Health, Overlap};
@@ -111,7 +112,13 @@ fn main() -> ExitCode {
     let root: Option<&'static [u8]> = (fault == "trusts").then(|| &*std::fs::read(&argument).expect("the root").leak());
     let keys = if fault == "pins" { pinned(&argument) } else { KEYS };
     FAULT.set((fault, argument)).expect("set once");
-    let code = exuvia::cli::main(&App { overlap, root, state, ..App::new("exuvia", version.leak(), keys, job) });
+    let code = exuvia::cli::main(&App {
+        overlap,
+        root,
+        state,
+        state_files: &[("notes.txt", Kind::File)],
+        ..App::new("exuvia", version.leak(), keys, job)
+    });
     // Its main loop needs no thread of the runtime, and hears that the launcher is gone; that is no reason to go.
     if verb == "worker" && FAULT.get().is_some_and(|(fault, _)| fault == "starves") {
         hang();
@@ -201,9 +208,15 @@ fn job(mut context: JobContext) -> Pin<Box<dyn Future<Output = Result<(), JobErr
             // What it writes while it serves is lost when it fails: that must be said.
             "writes-and-dies" => {
                 context.database()?.execute("UPDATE life SET note = 'written on probation'", [])?;
+                std::fs::write(context.state_file("notes.txt")?, "written on probation")?;
                 context.ready();
                 tokio::time::sleep(span).await;
                 std::process::exit(1);
+            }
+            "takes-notes" => {
+                std::fs::write(context.state_file("notes.txt")?, argument)?;
+                context.ready();
+                std::future::pending::<()>().await;
             }
             "panics" => {
                 context.ready();

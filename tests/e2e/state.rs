@@ -53,6 +53,40 @@ fn install(host: &Host, version: &str, fault: &str) {
 }
 
 #[test]
+fn x4_a_state_that_was_removed_is_begun_anew_before_a_candidate_can_make_its_own() {
+    let host = Host::new();
+    let node = host.start("one");
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        fs::remove_file(host.path("data/one").join(name)).unwrap();
+    }
+    host.releases().publish_bad("1.1.0", "epoch-2-dies 400");
+    assert_eq!(ended(&node, "1.1.0")["outcome"], "rolled-back");
+    node.wait_until_it_runs("1.0.0");
+    assert_eq!(state(&host, "one"), (1, None), "the node can open it");
+    assert!(node.log().contains("worker_asks_for_another"), "{}", node.log());
+    host.assert_clean(&["1.0.0"], &[&node]);
+}
+
+#[test]
+fn x4_a_file_that_belongs_to_the_state_comes_back_with_the_database() {
+    let host = Host::new();
+    install(&host, "1.0.0", "epoch-1-takes-notes before");
+    let node = host.start("one");
+    let notes = host.path("data/one/notes.txt");
+    let hold = |text: &str| fs::read_to_string(&notes).is_ok_and(|held| held == text);
+    wait_for(|| "notes are taken".to_owned(), || hold("before").then_some(()));
+
+    host.releases().publish_bad("1.1.0", "epoch-2-writes-and-dies 400");
+    assert_eq!(ended(&node, "1.1.0")["outcome"], "rolled-back");
+    node.wait_until_it_runs("1.0.0");
+    assert_eq!(state(&host, "one"), (1, None));
+    assert!(hold("before"));
+    let aside = aside(&host, "one");
+    assert_eq!(fs::read_to_string(aside[0].join("notes.txt")).unwrap(), "written on probation");
+    host.assert_clean(&["1.0.0"], &[&node]);
+}
+
+#[test]
 fn x4_a_candidate_that_migrates_and_then_fails_leaves_the_old_binary_with_its_own_state() {
     let host = Host::new();
     let node = host.start("one");

@@ -90,7 +90,7 @@ fn a_restore_that_was_killed_behind_any_step_is_finished_by_the_next() {
         }
         assert!(finish_restore(&node.data, &lock).unwrap().is_none());
         // Done once more, it does nothing.
-        swap(&node.data, &["state.db".parse().unwrap()], "state.rejected-x").unwrap();
+        swap(&node.data, &["state.db".parse().unwrap()], &[], "state.rejected-x").unwrap();
         assert_eq!(node.rows(), ["first"]);
         assert!(!node.data.exists(&prepared_name(&"state.db".parse().unwrap())).unwrap());
     }

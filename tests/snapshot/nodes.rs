@@ -72,7 +72,7 @@ impl Node {
     }
 
     pub(crate) fn take_for(&self, recipients: &[Recipient]) -> Result<Snapshot, SnapshotError> {
-        self.take_of(&StateFiles::of_exuvia(), recipients)
+        self.take_of(&StateFiles::database(), recipients)
     }
 
     pub(crate) fn take_of(&self, state: &StateFiles, recipients: &[Recipient]) -> Result<Snapshot, SnapshotError> {
@@ -94,9 +94,17 @@ impl Node {
     }
 
     pub(crate) fn restore(&self, snapshot: &Snapshot) -> Result<exuvia::snapshot::Restored, SnapshotError> {
+        self.restore_of(snapshot, &StateFiles::database())
+    }
+
+    pub(crate) fn restore_of(
+        &self,
+        snapshot: &Snapshot,
+        state: &StateFiles,
+    ) -> Result<exuvia::snapshot::Restored, SnapshotError> {
         let lock = self.data.try_lock("node.lock").unwrap().unwrap();
         let mut verified = self.verify(&snapshot.path)?;
-        verified.restore(&self.data, &lock, &[self.keys.identity()], jiff::Timestamp::now(), &mut |_, _| {})
+        verified.restore(&self.data, state, &lock, &[self.keys.identity()], jiff::Timestamp::now(), &mut |_, _| {})
     }
 
     /// Every name below the data folder with its content: to show that nothing changed.

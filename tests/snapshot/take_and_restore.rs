@@ -65,17 +65,40 @@ fn several_databases_and_files_go_together() {
     let node = Node::with_state('a');
     fs::write(node.data.path().join("notes.txt"), "small").unwrap();
     fs::write(node.data.path().join("empty"), "").unwrap();
-    let role = |name: &str| name.parse().unwrap();
-    let state = StateFiles(vec![
-        (role("state.db"), Kind::Database),
-        (role("notes.txt"), Kind::File),
-        (role("empty"), Kind::File),
-    ]);
+    let state = StateFiles::with(&[
+        ("notes.txt", Kind::File),
+        ("empty", Kind::File),
+        ("later.txt", Kind::File),
+        ("index.db", Kind::Database),
+        ("later.db", Kind::Database),
+    ])
+    .unwrap();
+    let index = rusqlite::Connection::open(node.data.path().join("index.db")).unwrap();
+    index
+        .execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE word (text TEXT); INSERT INTO word VALUES ('old')")
+        .unwrap();
     let taken = node.take_of(&state, &[]).unwrap();
+    let held: Vec<_> = taken.manifest.files.iter().map(|file| file.role.as_str()).collect();
+    assert_eq!(held, ["state.db", "notes.txt", "empty", "index.db"], "what is missing is not held");
+
     fs::write(node.data.path().join("notes.txt"), "changed").unwrap();
-    let restored = node.restore(&taken).unwrap();
+    fs::write(node.data.path().join("later.txt"), "new").unwrap();
+    index.execute_batch("UPDATE word SET text = 'new'").unwrap();
+    drop(index);
+    let later = rusqlite::Connection::open(node.data.path().join("later.db")).unwrap();
+    later.execute_batch("CREATE TABLE word (text TEXT)").unwrap();
+    drop(later);
+
+    let restored = node.restore_of(&taken, &state).unwrap();
     assert_eq!(fs::read(node.data.path().join("notes.txt")).unwrap(), b"small");
-    assert_eq!(fs::read(restored.aside.unwrap().join("notes.txt")).unwrap(), b"changed");
+    let index = rusqlite::Connection::open(node.data.path().join("index.db")).unwrap();
+    assert_eq!(index.query_row("SELECT text FROM word", [], |row| row.get::<_, String>(0)).unwrap(), "old");
+    let aside = restored.aside.unwrap();
+    assert_eq!(fs::read(aside.join("notes.txt")).unwrap(), b"changed");
+    // What was missing then is missing again, and lies with what was set aside.
+    for name in ["later.txt", "later.db"] {
+        assert!(!node.data.path().join(name).exists() && aside.join(name).exists(), "{name}");
+    }
 }
 
 #[test]
