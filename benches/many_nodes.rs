@@ -21,7 +21,7 @@ mod support;
 
 use support::{Host, Node, wait_within};
 
-const NODES: usize = 32;
+const NODES: u16 = 32;
 const INTERVAL: Duration = Duration::from_secs(30);
 const PROBATION: Duration = Duration::from_secs(10);
 /// More than the goal allows: a miss is told with its number.
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let (first, last, missing) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| most_missing(&nodes, &stop));
         let (mut first, mut seen) = (None, 0);
-        while seen < NODES && published.elapsed() < PATIENCE {
+        while seen < nodes.len() && published.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(200));
             let through = nodes.iter().filter(|node| has_committed(node)).count();
             if through > seen {
@@ -73,9 +73,9 @@ fn main() -> ExitCode {
     let listings = host.server().count("/releases.json") - before;
     let asset = format!("/1.1.0/exuvia-{}.tar.zst", exuvia::types::Target::of_this_build());
     let downloads = host.server().count(&asset);
-    let rest = (last - first).as_secs_f64();
-    let least = (PROBATION * (NODES as u32 - 1)).as_secs_f64();
-    let (each, ratio) = (listings as f64 / intervals, rest / least);
+    let rest = last.saturating_sub(first).as_secs_f64();
+    let probations = PROBATION.as_secs_f64() * f64::from(NODES - 1);
+    let (each, ratio) = (listings as f64 / intervals, rest / probations);
     println!("\nlisting requests in each interval         {each:.2} (goal: 1)");
     println!("archive downloads                         {downloads} (goal: 1)");
     println!("most nodes that did not serve at once     {missing} (goal: at most 1)");

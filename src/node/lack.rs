@@ -30,12 +30,9 @@ impl Worker {
         self.missing = lacks.then(|| Instant::now() + pause);
     }
 
-    /// Looks whether it can be had by now. What is under way ends first.
+    /// Looks whether it can be had by now. Whoever calls this has nothing under way.
     pub(super) async fn look_for_what_is_missing(&mut self) {
         self.begin_to_miss();
-        if self.running.is_some() {
-            return;
-        }
         let engine = self.engine.clone();
         let wants_state = self.is_stateless;
         let found = tokio::task::spawn_blocking(move || can_have_more(&engine, wants_state)).await.unwrap_or(false);

@@ -128,6 +128,7 @@ pub(super) fn engine_with(
         cache,
         source,
         schema: app.state,
+        serves: false,
         last_offer: LastOffer::default(),
         ledger,
         settings,

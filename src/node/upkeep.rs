@@ -85,7 +85,10 @@ impl Worker {
         tokio::task::spawn_blocking(move || {
             let pruned = PrivateDir::open_or_create(&data_dir, Loose::RefuseWritable)
                 .map_err(SnapshotError::from)
-                .and_then(|data| Snapshots::open(&data)?.prune_outlived(&named, SystemTime::now()));
+                .and_then(|data| match Snapshots::open_existing(&data)? {
+                    Some(snapshots) => snapshots.prune_outlived(&named, SystemTime::now()),
+                    None => Ok(Vec::new()),
+                });
             match pruned {
                 Ok(gone) => {
                     for snapshot in gone {

@@ -108,7 +108,7 @@ impl Worker {
                 let memory = if hello.on_trial { Memory::Required } else { Memory::OrStandIn };
                 let running = Some(hello.running.clone());
                 let engine = engine_with(&app, settings, options, &hello.committed, running, memory)?;
-                Ok::<_, WorkerError>(Engine { files, ..engine })
+                Ok::<_, WorkerError>(Engine { files, serves: true, ..engine })
             });
             (engine.await.map_err(std::io::Error::other)??, drain)
         };
@@ -188,7 +188,7 @@ impl Worker {
                 request = asked.recv() => if let Some(request) = request { worker.take(request) },
                 () = tokio::time::sleep_until(worker.next), if idle => worker.look().await,
                 () = reached(worker.settles) => worker.settle_keys(),
-                () = reached(worker.missing) => worker.look_for_what_is_missing().await,
+                () = reached(worker.missing), if worker.running.is_none() => worker.look_for_what_is_missing().await,
                 done = finished(&mut worker.running) => worker.settle(done),
                 ended = &mut job => return Err(job_ended(ended)),
             }

@@ -42,13 +42,22 @@ pub struct Retention {
 const LONGEST: ByteLimit = ByteLimit::bytes(Manifest::LONGEST_FILE + (1 << 20));
 /// What was just taken may not be in the record yet.
 const OUTLIVED: Duration = Duration::from_hours(24);
+const FOLDER: &str = "snapshots";
 const LOCK: &str = "lock";
 const MAKING: &str = "making";
 
 impl Snapshots {
     /// Opens the folder `snapshots` in the node's data folder, making it (0700) where it is missing.
     pub fn open(data: &PrivateDir) -> Result<Self, SnapshotError> {
-        Ok(Self { dir: data.private_subdir("snapshots", Loose::RefuseWritable)? })
+        Ok(Self { dir: data.private_subdir(FOLDER, Loose::RefuseWritable)? })
+    }
+
+    /// Opens it where there is one.
+    pub fn open_existing(data: &PrivateDir) -> Result<Option<Self>, SnapshotError> {
+        if !data.exists(FOLDER)? {
+            return Ok(None);
+        }
+        Ok(Some(Self { dir: data.existing_private_subdir(FOLDER, Loose::RefuseWritable)? }))
     }
 
     /// Where it is.
@@ -131,18 +140,21 @@ impl Snapshots {
         named: &BTreeSet<SnapshotId>,
         now: SystemTime,
     ) -> Result<Vec<SnapshotId>, SnapshotError> {
-        let _turn = self.turn()?;
-        let mut gone = Vec::new();
-        for listed in self.list()?.into_iter().rev().skip(1) {
-            let for_upgrade = listed.manifest.is_ok_and(|manifest| manifest.reason == Reason::Upgrade);
+        let is_outlived = |listed: &Listed| {
+            let for_upgrade = listed.manifest.as_ref().is_ok_and(|manifest| manifest.reason == Reason::Upgrade);
             let age = now.duration_since(listed.modified).unwrap_or_default();
-            if for_upgrade && age > OUTLIVED && !named.contains(&listed.id) {
-                self.dir.remove(&listed.id.file_name())?;
-                gone.push(listed.id);
-            }
+            for_upgrade && age > OUTLIVED && !named.contains(&listed.id)
+        };
+        let outlived: Vec<_> = self.list()?.into_iter().rev().skip(1).filter(is_outlived).collect();
+        if outlived.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _turn = self.turn()?;
+        for listed in &outlived {
+            self.dir.remove(&listed.id.file_name())?;
         }
         self.dir.sync()?;
-        Ok(gone)
+        Ok(outlived.into_iter().map(|listed| listed.id).collect())
     }
 
     /// Room for so many bytes, or an error.

@@ -14,6 +14,20 @@ use crate::types::{Meets, StateEpochs, Version};
 const SPARE: u64 = 16 << 20;
 
 impl Engine {
+    /// Before anything is fetched: a version that keeps state, and has none, tries no other one.
+    pub(super) async fn require_state(self: &Arc<Self>) -> Result<(), UpgradeError> {
+        let engine = self.clone();
+        blocking(move || {
+            let data = PrivateDir::open_or_create(&engine.settings.data_dir, Loose::RefuseWritable)?;
+            match state::epoch(&data) {
+                Ok(None) if engine.misses_state() => Err(StateError::Missing.into()),
+                // What else is wrong with it is said when the candidate's epochs are known.
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Step 9: what the candidate's epochs mean for the state that is there. `asked`: somebody wants just this
     /// version. Nothing is touched yet.
     pub(super) async fn change_of_state(
@@ -27,11 +41,10 @@ impl Engine {
         let (engine, version) = (self.clone(), version.clone());
         blocking(move || {
             let data = PrivateDir::open_or_create(&engine.settings.data_dir, Loose::RefuseWritable)?;
-            let found = match (state::epoch(&data)?, &engine.schema) {
-                (Some(found), _) => found,
-                // Whoever made one in its place, and failed, would leave a state that nobody can take back.
-                (None, Some(_)) => return Err(StateError::Missing.into()),
-                (None, None) => return Ok(None),
+            let found = match state::epoch(&data)? {
+                Some(found) => found,
+                None if engine.misses_state() => return Err(StateError::Missing.into()),
+                None => return Ok(None),
             };
             let record = engine.install.node(&engine.node)?;
             let change = engine.judge_state(&version, epochs, found, record.as_ref(), asked)?;
@@ -41,6 +54,12 @@ impl Engine {
             Ok(change)
         })
         .await
+    }
+
+    /// Where there is none: whether there should be one. Whoever made one in its place, and failed, would leave a
+    /// state that nobody can take back.
+    fn misses_state(&self) -> bool {
+        self.serves && self.schema.is_some()
     }
 
     fn judge_state(

@@ -36,6 +36,9 @@ pub struct Engine {
     pub source: Result<Option<Arc<ReleaseSource>>, SourceError>,
     /// The job's database, as this build knows it; `None`: it keeps none.
     pub schema: Option<Schema>,
+    /// Whether this is a node's worker, whose job has made its state. A command beside no node finds none, and the
+    /// worker that later begins what it staged looks again.
+    pub serves: bool,
     /// What was last on offer.
     pub last_offer: LastOffer,
     /// The node's memory.

@@ -214,6 +214,7 @@ impl Engine {
             return Err(UpgradeError::Unsupported { version: plan.version, reason: reason.to_owned() });
         }
         self.install.refuse_if_replaced()?;
+        self.require_state().await?;
         let purpose = match plan.direction {
             Direction::Up => Purpose::Upgrade,
             Direction::Down => Purpose::Downgrade,

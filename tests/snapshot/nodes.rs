@@ -75,14 +75,28 @@ impl Node {
         self.take_of(&StateFiles::database(), recipients)
     }
 
+    /// As a launcher has it taken: nobody has the state open.
+    pub(crate) fn take_before_migration(&self) -> Result<Snapshot, SnapshotError> {
+        self.take_because(Reason::Upgrade, &StateFiles::database(), &[])
+    }
+
     pub(crate) fn take_of(&self, state: &StateFiles, recipients: &[Recipient]) -> Result<Snapshot, SnapshotError> {
+        self.take_because(Reason::Operator, state, recipients)
+    }
+
+    fn take_because(
+        &self,
+        reason: Reason,
+        state: &StateFiles,
+        recipients: &[Recipient],
+    ) -> Result<Snapshot, SnapshotError> {
         let what = Creation {
             product: &self.product,
             node: &self.id,
             data: &self.data,
             state,
             binary: Binary { sha256: Sha256Digest::from_bytes([1; 32]), version: "1.0.0".parse().unwrap() },
-            reason: Reason::Operator,
+            reason,
             recipients,
             now: jiff::Timestamp::now(),
         };

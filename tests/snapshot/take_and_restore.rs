@@ -102,6 +102,21 @@ fn several_databases_and_files_go_together() {
 }
 
 #[test]
+fn what_was_saved_before_a_migration_goes_when_no_record_names_it_and_what_an_operator_took_stays() {
+    let node = Node::with_state('a');
+    let mut taken = vec![node.take().unwrap().id];
+    taken.extend((0..3).map(|_| node.take_before_migration().unwrap().id));
+    taken.push(node.take_before_migration().unwrap().id);
+    let named = [taken[2].clone()].into_iter().collect();
+    let now = SystemTime::now();
+    assert_eq!(node.snapshots.prune_outlived(&named, now).unwrap(), [], "it may not be in the record yet");
+    let gone = node.snapshots.prune_outlived(&named, now + Duration::from_hours(25)).unwrap();
+    assert_eq!(gone, [taken[3].clone(), taken[1].clone()]);
+    let left: Vec<_> = node.snapshots.list().unwrap().into_iter().map(|listed| listed.id).collect();
+    assert_eq!(left, [taken[0].clone(), taken[2].clone(), taken[4].clone()]);
+}
+
+#[test]
 fn each_snapshot_names_the_one_before() {
     let node = Node::with_state('a');
     let (first, second) = (node.take().unwrap(), node.take().unwrap());
