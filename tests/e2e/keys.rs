@@ -43,6 +43,24 @@ fn settled(host: &Host) -> Node {
 }
 
 #[test]
+fn k5_a_withdrawn_key_does_not_come_back_with_a_state_from_before() {
+    let host = Host::new();
+    let mut node = settled(&host);
+    let taken = node.cli(&["--json", "snapshot", "create"]).exits(0).json();
+    publish_pinning(&host, "1.1.0", "bs", "b.key");
+    node.wait_until_it_runs("1.1.0");
+    wait_until_it_distrusts(&node, 1);
+    let before = distrusted(&node);
+
+    assert!(node.stop().success());
+    node.cli(&["snapshot", "restore", taken["id"].as_str().unwrap()]).exits(0);
+    node.start();
+    node.wait_until_it_serves();
+    assert_eq!(distrusted(&node), before);
+    assert!(node.stop().success());
+}
+
+#[test]
 fn k5_a_withdrawn_key_does_not_come_back_with_the_version_that_pins_it() {
     let host = Host::new();
     let mut node = settled(&host);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use exuvia::install::START_TRIES;
@@ -9,6 +10,7 @@ use exuvia::state::rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use crate::support::host::names;
+use crate::support::node::run;
 use crate::support::{Host, Node, builds, wait_for};
 
 /// The epoch of the state of that node, and the note that epoch 2 adds; read beside whoever has it open.
@@ -50,6 +52,37 @@ fn install(host: &Host, version: &str, fault: &str) {
     let new = host.path("bin/new");
     builds::bad_node(version, fault, &new);
     fs::rename(new, host.binary()).unwrap();
+}
+
+#[test]
+fn what_is_saved_before_a_migration_is_sealed_for_whom_the_configuration_names_and_comes_back_all_the_same() {
+    let mut host = Host::new();
+    let identity = host.path("operator.txt");
+    let made = Command::new("age-keygen").arg("-o").arg(&identity).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let recipient = fs::read_to_string(&identity).unwrap();
+    let recipient = recipient.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    host.set("state.recipients", &format!("[\"{recipient}\"]"));
+    let mut node = host.start("one");
+    host.releases().publish_bad("1.1.0", "epoch-2-idle");
+    node.wait_until_it_runs("1.1.0");
+
+    // Sealed, and the operator alone can open it, by other means than the node's.
+    let snapshot = host.path("data/one/snapshots").join(&kept(&host, "one")[0]);
+    let open = |identity: &Path| {
+        let script = r#"tar xOf "$1" payload.tar.zst.age | age -d -i "$2" | zstd -dc | tar t"#;
+        run(Command::new("bash").args(["-o", "pipefail", "-c", script, "-"]).args([&snapshot, identity]))
+    };
+    open(&identity).exits(0).says("state.db");
+    open(&host.path("data/one/trust/snapshot.identity")).exits(0).says("state.db");
+    let stranger = host.path("stranger.txt");
+    assert!(Command::new("age-keygen").arg("-o").arg(&stranger).output().unwrap().status.success());
+    open(&stranger).exits(1);
+
+    node.cli_when_idle(&["rollback"]).exits(0);
+    node.wait_until_it_runs("1.0.0");
+    assert_eq!(state(&host, "one"), (1, None));
+    assert!(node.stop().success());
 }
 
 #[test]
