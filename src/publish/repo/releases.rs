@@ -245,13 +245,16 @@ impl Desk {
             Some(draft) => draft.signed.clone(),
             None => self.next_targets(&self.charter()?)?.signed,
         };
+        let online = [RoleType::Snapshot, RoleType::Timestamp, RoleType::Targets];
         if !change(&mut draft) {
-            return Ok(Edited {
-                releases,
-                changed: false,
-                joined,
-                settled: Settled { published: Vec::new(), waiting: self.waiting()? },
-            });
+            // The same again after a run that was cut short, or with a key that was missing: what is complete by now
+            // is published.
+            let settled = if joined {
+                self.settle(Wish { engineers, roles: &online[..2], renew: false })?
+            } else {
+                Settled { published: Vec::new(), waiting: self.waiting()? }
+            };
+            return Ok(Edited { releases, changed: false, joined, settled });
         }
         for (target, mut file) in contents.into_iter().filter(|(target, _)| draft.target(target.path()) == Some(target))
         {
@@ -261,7 +264,6 @@ impl Desk {
             self.place.write_from(&path, &mut file, target.length)?;
         }
         self.staged.targets = Some(Metadata::new(draft));
-        let online = [RoleType::Snapshot, RoleType::Timestamp, RoleType::Targets];
         let roles = if joined { &online[..2] } else { &online[..] };
         let settled = self.settle(Wish { engineers, roles, renew: false })?;
         Ok(Edited { releases, changed: true, joined, settled })
