@@ -15,7 +15,9 @@
 //!   the timestamp is, and what is cut short is finished by the next run with the same bytes;
 //! - what a version once was, it stays, also after it was withdrawn.
 
+mod bucket;
 mod charter;
+mod claim;
 mod client;
 mod desk;
 mod diff;
@@ -30,6 +32,7 @@ mod sign;
 mod status;
 mod waves;
 
+pub use bucket::Bucket;
 pub use charter::Charter;
 pub use client::{ClientError, ClientProblem, ClientReport, verify};
 pub use desk::Desk;

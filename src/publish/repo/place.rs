@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use super::bucket::Bucket;
 use super::folder::Folder;
 use crate::console::{Exit, ToolError};
 use crate::sys::SysError;
@@ -65,15 +66,69 @@ pub enum PlaceError {
         limit: ByteLimit,
     },
     /// No place of a kind that this build knows.
-    #[error("this build reads and writes folders alone, and {0} is none")]
+    #[error("{0} is neither a folder nor an address such as s3://BUCKET/PREFIX")]
     Unknown(String),
+    /// The object store says no, or nothing.
+    #[error("{place} could not be used{}: {reason}", at(path))]
+    Store {
+        /// The place.
+        place: String,
+        /// The object, if it was about one.
+        path: String,
+        /// What the store said, and what may help.
+        reason: String,
+    },
+    /// The object store does otherwise than it says.
+    #[error("{place} {how} ({path}): it cannot be published to")]
+    Unlike {
+        /// The place.
+        place: String,
+        /// The object or folder.
+        path: String,
+        /// What it does.
+        how: &'static str,
+    },
+    /// Another run has the right to change it.
+    #[error(
+        "another run is changing {place}, and was still at it at {since} by the store's clock. Try again when it is done; \
+         one that was killed is forgotten ten minutes after that"
+    )]
+    Claimed {
+        /// The place.
+        place: String,
+        /// When it said so last.
+        since: jiff::Timestamp,
+    },
+}
+
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" at {path}") }
+}
+
+impl PlaceError {
+    /// What a store said, in a line, with what an operator can do.
+    pub(super) fn store(place: &str, path: &str, error: &object_store::Error) -> Self {
+        use object_store::Error as E;
+        let said = error.to_string();
+        let said = said.lines().next().unwrap_or_default().chars().take(300).collect::<String>();
+        let help = match error {
+            E::NotFound { .. } => "there is no such bucket, or no such object. Make the bucket first",
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
+                "the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY do not allow that, or this host's clock is wrong"
+            }
+            _ => "see AWS_ENDPOINT_URL, AWS_REGION and the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        };
+        Self::Store { place: place.to_owned(), path: path.to_owned(), reason: format!("{said}; {help}") }
+    }
 }
 
 impl ToolError for PlaceError {
     fn exit(&self) -> Exit {
         match self {
             Self::Storage(_) | Self::Content { .. } => Exit::Storage,
-            Self::TooLong { .. } => Exit::Verification,
+            Self::Store { .. } => Exit::Source,
+            Self::TooLong { .. } | Self::Unlike { .. } => Exit::Verification,
+            Self::Claimed { .. } => Exit::Busy,
             Self::Unknown(_) => Exit::Usage,
         }
     }
@@ -85,10 +140,10 @@ pub(super) const TARGETS: &str = "public/targets";
 /// What still lacks signatures, beside what readers are served.
 pub(super) const STAGED: &str = "staged";
 
-/// The place that an operator names: a folder. `make` makes it where it is missing.
+/// The place that an operator names: a folder, or an object store. `make` makes a folder where it is missing.
 pub fn open_place(name: &str, make: bool) -> Result<Box<dyn Place>, PlaceError> {
     if name.contains("://") {
-        return Err(PlaceError::Unknown(name.to_owned()));
+        return Ok(Box::new(Bucket::open(name)?));
     }
     let path = std::path::Path::new(name);
     let folder = if make { Folder::open_or_make(path)? } else { Folder::open(path)? };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Where the repository lies.
 #[derive(Args)]
 pub(super) struct At {
-    /// The repository: a folder.
+    /// The repository: a folder, or `s3://BUCKET/PREFIX`.
     #[arg(long = "to", value_name = "PLACE")]
     pub(super) place: String,
 }

@@ -20,8 +20,9 @@ use clap::{Args, Subcommand};
 /// `timestamp` say that this is the newest list. Keys of root and targets are kept offline. Keys of snapshot
 /// and timestamp are where a timer runs `repo refresh`.
 ///
-/// The repository is a folder. Serve `public/` from it, by any web server. What still lacks signatures lies
-/// in `staged/`, which no reader asks for.
+/// The repository is a folder, or `s3://BUCKET/PREFIX` (keys, region and endpoint from `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` and `AWS_ENDPOINT_URL`). Serve `public/` from it, by any web server. What
+/// still lacks signatures lies in `staged/`, which no reader asks for.
 #[derive(Args)]
 #[command(after_long_help = "EXAMPLES\n  \
     One engineer, with one key offline and one that is online:\n    \
