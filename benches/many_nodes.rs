@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         ("trial.start", "\"60s\"".to_owned()),
         ("trial.probe", "\"60s\"".to_owned()),
         ("trial.watchdog", "\"20s\"".to_owned()),
-        ("trial.probation", "\"5s\"".to_owned()),
+        ("trial.probation", "\"10s\"".to_owned()),
         ("trial.handoff", "\"5s\"".to_owned()),
         ("trial.sibling_probation", format!("\"{}s\"", PROBATION.as_secs())),
         ("trial.siblings_at_once", "1".to_owned()),

@@ -71,6 +71,15 @@ pub(super) struct Worker {
     pub(super) behind: bool,
 }
 
+/// When a worker gives a sign of life. Each step of a trial ends with one, so that a candidate does not wait for it as
+/// long as a worker may be silent, and a host full of nodes does not wait that long for each of them.
+fn pulse(watchdog: Duration, on_trial: bool) -> tokio::time::Interval {
+    let longest = if on_trial { Duration::from_millis(500) } else { Duration::MAX };
+    let mut pulse = tokio::time::interval((watchdog / 4).clamp(Duration::from_millis(50), longest));
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pulse
+}
+
 impl Worker {
     async fn serve(app: App, settings: Settings, options: Vec<OsString>, start: Start) -> Result<(), WorkerError> {
         let Start { link, hello, listeners, mut orders, files } = start;
@@ -99,8 +108,8 @@ impl Worker {
 
         // Whoever signals a worker by hand wants it to leave in order.
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut pulse = tokio::time::interval((settings.trial.watchdog / 4).max(Duration::from_millis(50)));
-        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = settings.trial.watchdog;
+        let mut pulse = pulse(watchdog, hello.on_trial);
         let opened = {
             let (hello, drain) = (hello.clone(), settings.trial.drain);
             let engine = tokio::task::spawn_blocking(move || {
@@ -175,7 +184,10 @@ impl Worker {
                         }
                         worker.activated(on_trial).await;
                     }
-                    Some(Order::Verdict(verdict)) => worker.heard_verdict(&verdict).await,
+                    Some(Order::Verdict(verdict)) => {
+                        pulse = self::pulse(watchdog, false);
+                        worker.heard_verdict(&verdict).await;
+                    }
                     Some(Order::Launcher(version)) => worker.state.set_launcher(version),
                     Some(Order::Reloads(reloads)) => worker.state.set_reloads(reloads),
                     Some(Order::Drain { replaced }) => break replaced,
