@@ -291,6 +291,7 @@ pub fn forbid_dumping() -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
 
     /// A copy of `true`, and a handle on it that may be written to.
     fn program(dir: &Path) -> (PathBuf, File) {
@@ -348,7 +349,12 @@ mod tests {
         let ran = run_bounded(&program, "MARK", None, Duration::from_secs(10), 1024).unwrap();
         let left: i32 = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
         let is_gone = || fs::read_to_string(format!("/proc/{left}/stat")).map_or(true, |stat| stat.contains(") Z "));
-        assert!(is_gone(), "process {left} was left behind");
+        // It is killed by then, and the kernel may still be at it.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !is_gone() {
+            assert!(Instant::now() < deadline, "process {left} was left behind");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert!(other.try_wait().unwrap().is_none(), "somebody else was killed");
         other.kill().unwrap();
         other.wait().unwrap();
