@@ -7,7 +7,7 @@ use super::decode::{Decoder, reason};
 use super::error::{ArchiveError, ContentError};
 use super::limits::plausible;
 use super::signed::VerifiedArchive;
-use crate::sys::{Dir, FromStart};
+use crate::sys::{Dir, FromStart, sha256};
 use crate::types::{ByteLimit, Sha256Digest};
 
 /// The tar of a release, uncompressed, in a private file without a name: what patches begin with and
@@ -25,14 +25,7 @@ impl Tar {
     /// Takes a private file, and reads it once for its digest.
     pub fn of_private_file(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        let (mut from, mut digest, mut piece) = (FromStart::new(&file, length), Sha256::new(), vec![0; PIECE]);
-        loop {
-            match from.read(&mut piece)? {
-                0 => break,
-                read => digest.update(&piece[..read]),
-            }
-        }
-        let digest = Sha256Digest::from_bytes(digest.finalize().into());
+        let digest = sha256(FromStart::new(&file, length))?;
         Ok(Self { file, length, digest })
     }
 

@@ -4,8 +4,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::error::{CacheError, replace_planted};
-use crate::archive::VerifiedArchive;
-use crate::sys::{CheckedFile, Loose, PrivateDir, SysError};
+use crate::sys::{CheckedFile, Loose, PrivateDir, SysError, sha256};
 use crate::types::{ByteLimit, Sha256Digest};
 
 /// Archives, each under its SHA-256: `ab/cd/<sha256>`.
@@ -30,11 +29,11 @@ impl Blobs {
         self.folder(digest)?.open_file(&digest.to_string(), limit)
     }
 
-    /// Writes an archive, durably, and returns the name under which it lies.
-    pub(super) fn store(&self, archive: &VerifiedArchive) -> Result<Sha256Digest, CacheError> {
+    /// Writes what `from` yields, durably, and returns the name under which it lies.
+    pub(super) fn store(&self, mut from: impl Read) -> Result<Sha256Digest, CacheError> {
         // Temporary names only at the top, so that the sweep need not look into 65,536 folders.
         let mut file = self.root.new_file(0o600)?;
-        let (mut digest, mut piece, mut from) = (Sha256::new(), vec![0; PIECE], archive.reader());
+        let (mut digest, mut piece) = (Sha256::new(), vec![0; PIECE]);
         loop {
             match from.read(&mut piece) {
                 Ok(0) => break,
@@ -62,19 +61,8 @@ impl Blobs {
 
     /// Whether the blob holds the bytes that its name says.
     pub(super) fn is_sound(&self, digest: Sha256Digest, limit: ByteLimit) -> bool {
-        let hash = || -> Option<Sha256Digest> {
-            let blob = self.open(digest, limit).ok()?;
-            let (mut hasher, mut piece, mut from) = (Sha256::new(), vec![0; PIECE], blob.file.take(blob.length));
-            loop {
-                match from.read(&mut piece) {
-                    Ok(0) => return Some(Sha256Digest::from_bytes(hasher.finalize().into())),
-                    Ok(read) => hasher.update(&piece[..read]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => return None,
-                }
-            }
-        };
-        hash() == Some(digest)
+        let Ok(blob) = self.open(digest, limit) else { return false };
+        sha256(blob.file.take(blob.length)).is_ok_and(|found| found == digest)
     }
 
     /// Removes a blob, or whatever lies in its place. Gone already is fine.

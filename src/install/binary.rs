@@ -1,12 +1,11 @@
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::error::InstallError;
-use crate::sys::{Dir, SysError};
+use crate::sys::{Dir, SysError, sha256};
 use crate::types::{Sha256Digest, Version};
 
 /// A version as it lies on disk: what it calls itself, and what its bytes are.
@@ -85,16 +84,7 @@ impl Binary {
 }
 
 fn hash(mut file: &File) -> io::Result<Sha256Digest> {
-    let mut state = Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => state.update(&piece[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let digest = sha256(file)?;
     file.rewind()?;
-    Ok(Sha256Digest::from_bytes(state.finalize().into()))
+    Ok(digest)
 }

@@ -32,6 +32,7 @@ mod operator;
 mod pipe;
 mod place;
 mod process;
+mod sha256;
 mod signals;
 mod unit_files;
 mod vitals;
@@ -58,6 +59,7 @@ pub use place::{Place, Process, container_hint, file_capabilities, file_owner, s
 pub use process::{
     ChildPid, Exit, Program, Ran, become_subreaper, blames_host, forbid_dumping, own_program, reap, run_bounded,
 };
+pub use sha256::sha256;
 pub use signals::{Arrived, Signals, end_myself_after};
 pub use unit_files::UnitFiles;
 pub use vitals::{own_descriptors, resident_memory};
