@@ -3,6 +3,7 @@ use std::io;
 use super::entry::EntryName;
 use crate::archive::ArchiveError;
 use crate::crypto::SignatureLength;
+use crate::delta::PatchError;
 use crate::sys::{Dir, Refusal, SysError};
 
 /// Why the cache cannot be used. The caller can go on without it: only sharing is lost.
@@ -76,6 +77,9 @@ pub enum Reason {
     /// The archive's bytes could not be copied, or were not signed for this release by this key.
     #[error("{0}")]
     Archive(#[source] ArchiveError),
+    /// The patch's bytes could not be copied, or were not signed by this key.
+    #[error("{0}")]
+    Patch(#[source] PatchError),
 }
 
 /// Runs `write` for `name`; where something planted is in the way (a link, a folder, a FIFO), that

@@ -1,19 +1,19 @@
 use super::Cache;
-use super::entry::{ENTRY_MAX, Entry, EntryName};
+use super::entry::{Content, ENTRY_MAX, Entry, EntryName};
 use super::error::{CacheError, Reason, Rejection};
-use super::lookup::Lookup;
+use super::lookup::Found;
 use crate::archive::Limits;
 use crate::crypto::{Keyring, Release};
 use crate::sys::Dir;
-use crate::types::{Packing, Sha256Digest};
+use crate::types::Sha256Digest;
 
 /// What an entry says about itself, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedArchive {
     /// The release, the key, and what is kept.
     pub name: EntryName,
-    /// How it is packed.
-    pub packing: Packing,
+    /// What kind of file it is.
+    pub content: Content,
     /// Its length in bytes.
     pub length: u64,
     /// Its SHA-256.
@@ -53,8 +53,8 @@ impl Cache {
         let Some(name) = EntryName::parse(&file_name) else { return Listed::Foreign(file_name) };
         let entry = self.entries.read(&file_name, ENTRY_MAX).map_err(Reason::Entry);
         match entry.and_then(|bytes| Entry::from_json(&bytes)) {
-            Ok((Entry { packing, length, digest, .. }, _)) => {
-                Listed::Archive(CachedArchive { name, packing, length, digest })
+            Ok((Entry { content, length, digest, .. }, _)) => {
+                Listed::Archive(CachedArchive { name, content, length, digest })
             }
             Err(reason) => Listed::Unreadable(name, reason),
         }
@@ -74,10 +74,10 @@ impl Cache {
             let outcome = match keyring.find(name.key_id()) {
                 None => Checked::NotPinned(name),
                 Some(key) => match self.lookup_name(name.clone(), key, staging, limits)? {
-                    Lookup::Hit(_) => Checked::Good(name),
-                    Lookup::Rejected(rejection) => Checked::Rejected(rejection),
+                    Found::Held(_) => Checked::Good(name),
+                    Found::Rejected(rejection) => Checked::Rejected(rejection),
                     // Removed since it was listed.
-                    Lookup::Miss => continue,
+                    Found::Nothing => continue,
                 },
             };
             each(&outcome);

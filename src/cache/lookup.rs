@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
 use super::Cache;
-use super::entry::{ENTRY_MAX, Entry, EntryName, Kind};
+use super::entry::{Content, ENTRY_MAX, Entry, EntryName, Kind};
 use super::error::{CacheError, Reason, Rejection};
 use crate::archive::{ArchiveError, Claim, Limits, VerifiedArchive, tar_limit, verify_copy};
 use crate::crypto::{Keyring, PublicKey, Release};
+use crate::delta::{PatchError, UntrustedPatch, VerifiedPatch};
 use crate::sys::{Dir, SysError};
 use crate::types::{ByteLimit, Product, ReleaseId, Sha256Digest, Target, Version};
 
@@ -19,9 +20,25 @@ pub enum Lookup {
     Rejected(Rejection),
 }
 
+/// A private, verified copy of what an entry names.
+#[derive(Debug)]
+pub enum Held {
+    /// A release.
+    Release(VerifiedArchive),
+    /// A patch.
+    Patch(VerifiedPatch),
+}
+
+/// What there is under the name of one entry.
+pub(super) enum Found {
+    Held(Held),
+    Nothing,
+    Rejected(Rejection),
+}
+
 /// How an entry fares. When refused: why, and which blob it named.
 enum Judged {
-    Hit(VerifiedArchive),
+    Hit(Held),
     Absent,
     Refused(Reason, Option<Sha256Digest>),
 }
@@ -41,10 +58,11 @@ impl Cache {
         limits: &Limits,
     ) -> Result<Lookup, CacheError> {
         for key in keyring.keys() {
-            for kind in Kind::ALL {
+            for kind in Kind::WHOLE {
                 match self.lookup_name(EntryName::new(id, key.id(), kind), key, staging, limits)? {
-                    Lookup::Miss => {}
-                    found => return Ok(found),
+                    Found::Held(Held::Release(archive)) => return Ok(Lookup::Hit(archive)),
+                    Found::Held(Held::Patch(_)) | Found::Nothing => {}
+                    Found::Rejected(rejection) => return Ok(Lookup::Rejected(rejection)),
                 }
             }
         }
@@ -61,7 +79,8 @@ impl Cache {
         let names = self.entries.names()?;
         let ours = names.iter().filter_map(|name| EntryName::parse(name)).filter(|name| {
             let ReleaseId { product: of, target: built_for, .. } = name.id();
-            of == product && built_for == target && keyring.find(name.key_id()).is_some()
+            let is_whole = Kind::WHOLE.contains(&name.kind());
+            is_whole && of == product && built_for == target && keyring.find(name.key_id()).is_some()
         });
         Ok(ours.map(|name| name.id().version.clone()).collect())
     }
@@ -72,15 +91,15 @@ impl Cache {
         key: &PublicKey<Release>,
         staging: &Dir,
         limits: &Limits,
-    ) -> Result<Lookup, CacheError> {
+    ) -> Result<Found, CacheError> {
         match self.judge(&name, key, staging, limits)? {
-            Judged::Hit(archive) => Ok(Lookup::Hit(archive)),
-            Judged::Absent => Ok(Lookup::Miss),
+            Judged::Hit(held) => Ok(Found::Held(held)),
+            Judged::Absent => Ok(Found::Nothing),
             Judged::Refused(reason, digest) => {
                 let limit = longest(name.kind(), limits);
                 let bad = digest.is_some_and(|digest| !self.blobs.is_sound(digest, limit));
                 let kept = self.remove(&name, digest, bad).err();
-                Ok(Lookup::Rejected(Rejection { name, reason, kept }))
+                Ok(Found::Rejected(Rejection { name, reason, kept }))
             }
         }
     }
@@ -114,7 +133,7 @@ impl Cache {
             Err(reason) => return Ok(Judged::Refused(reason, None)),
         };
         let refused = |reason| Ok(Judged::Refused(reason, Some(entry.digest)));
-        if Kind::of(entry.packing) != name.kind() {
+        if entry.kind() != Some(name.kind()) {
             return refused(Reason::Kind);
         }
         let blob = match self.blobs.open(entry.digest, longest(name.kind(), limits)) {
@@ -126,11 +145,27 @@ impl Cache {
         if blob.length != entry.length {
             return refused(Reason::Length { stated: entry.length, found: blob.length });
         }
-        let claim = Claim { id: name.id(), packing: entry.packing, signature: &signature, key };
-        match verify_copy(&blob, &claim, staging) {
-            Ok(archive) => Ok(Judged::Hit(archive)),
-            Err(error @ (ArchiveError::Copy(_) | ArchiveError::Staging(_))) => Err(CacheError::Staging(error)),
-            Err(error) => refused(Reason::Archive(error)),
+        let held = match (entry.content, entry.base) {
+            (Content::Release(packing), _) => {
+                let claim = Claim { id: name.id(), packing, signature: &signature, key };
+                verify_copy(&blob, &claim, staging).map(Held::Release).map_err(Reason::Archive)
+            }
+            (Content::Patch, Some(base)) => {
+                let copy = UntrustedPatch::copy_of(&blob, staging);
+                let patch = copy.and_then(|patch| patch.verify_by(name.id(), base, &signature, [key]));
+                patch.map(Held::Patch).map_err(Reason::Patch)
+            }
+            // Its kind would have been another one.
+            (Content::Patch, None) => Err(Reason::Kind),
+        };
+        match held {
+            Ok(held) => Ok(Judged::Hit(held)),
+            Err(Reason::Archive(error @ (ArchiveError::Copy(_) | ArchiveError::Staging(_)))) => {
+                Err(CacheError::Staging(error))
+            }
+            Err(Reason::Patch(PatchError::Copy(error))) => Err(CacheError::Staging(ArchiveError::Copy(error))),
+            Err(Reason::Patch(PatchError::Staging(error))) => Err(CacheError::Staging(ArchiveError::Staging(error))),
+            Err(reason) => refused(reason),
         }
     }
 
@@ -156,7 +191,7 @@ impl Cache {
 
 fn longest(kind: Kind, limits: &Limits) -> ByteLimit {
     match kind {
-        Kind::Archive => limits.archive,
+        Kind::Archive | Kind::Patch { .. } => limits.archive,
         Kind::Tar => tar_limit(limits),
     }
 }

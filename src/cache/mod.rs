@@ -12,8 +12,8 @@
 //!   at, no entry is left without its archive.
 //!
 //! Layout: `entries/<product>@<version>@<target>@<key id>.json` says format, length, digest and
-//! signature, `….tar.json` the same of a tar that a patch made; `blobs/ab/cd/<sha256>` are the archives; `locks/` and `listings/` hold what their
-//! names say. Blobs come before the entries that name them, so a crash leaves at worst a blob that
+//! signature, `….tar.json` the same of a tar that a patch made, `….from-<16 digits>.json` of a patch;
+//! `blobs/ab/cd/<sha256>` are the files; `locks/` and `listings/` hold what their names say. Blobs come before the entries that name them, so a crash leaves at worst a blob that
 //! nobody names.
 
 mod blobs;
@@ -25,18 +25,21 @@ pub mod fuzzing;
 mod listing;
 mod lookup;
 mod prune;
+mod served;
 mod turn;
 
 use std::path::PathBuf;
 
-pub use entry::{EntryName, Kind};
+pub use entry::{Content, EntryName, Kind};
 pub use error::{CacheError, Reason, Rejection};
 pub use listing::{CachedArchive, Checked, Listed};
-pub use lookup::Lookup;
+pub use lookup::{Held, Lookup};
 pub use prune::{Keep, Pruned, PrunedEntry};
+pub use served::{Fetching, Served, Underway};
 pub use turn::{DownloadTurn, GaveUp, Turn};
 
 use crate::archive::{StagedBinary, VerifiedArchive};
+use crate::delta::VerifiedPatch;
 use crate::sys::{Loose, PrivateDir};
 use blobs::Blobs;
 use entry::Entry;
@@ -94,9 +97,19 @@ impl Cache {
         if archive.id() != extracted.id() {
             return Err(CacheError::NotItsBinary);
         }
-        let digest = self.blobs.store(archive)?;
+        let digest = self.blobs.store(archive.reader())?;
         let name = EntryName::new(archive.id(), archive.key_id(), Kind::of(archive.packing()));
-        let entry = Entry::of(archive, digest);
+        self.enter(&name, &Entry::of(archive, digest))
+    }
+
+    /// Keeps a patch for neighbours, durably.
+    pub fn store_patch(&self, patch: &VerifiedPatch) -> Result<(), CacheError> {
+        let digest = self.blobs.store(patch.reader())?;
+        let name = EntryName::new(patch.id(), patch.key_id(), Kind::of_patch_from(patch.base()));
+        self.enter(&name, &Entry::of_patch(patch, digest))
+    }
+
+    fn enter(&self, name: &EntryName, entry: &Entry) -> Result<(), CacheError> {
         error::replace_planted(&self.entries, &name.file_name(), |file_name| {
             self.entries.replace(file_name, &entry.to_json(), 0o600)
         })?;

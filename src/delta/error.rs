@@ -57,6 +57,9 @@ pub enum PatchError {
     /// An instruction that reaches outside the base.
     #[error("one of its instructions reaches outside the base")]
     OutsideBase,
+    /// The file of a patch cannot be read, or became shorter while it was copied.
+    #[error("it cannot be read: {0}")]
+    Source(#[source] io::Error),
     /// The patch or the base cannot be read, or the result not be written.
     #[error("a private copy fails: {0}. Look at the space and the health of the staging folder's disk")]
     Copy(#[source] io::Error),
