@@ -31,6 +31,7 @@ pub(super) fn run(app: &App, cli: &Cli) -> Result<ExitCode, CliError> {
         data: data(&settings)?,
         listen: settings.listen,
         job_listen: settings.job.listen.clone(),
+        mirror_listen: settings.mirror.listen,
         trial: settings.trial.clone(),
         health: settings.health.clone(),
         options: cli.options(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::ValueError;
 use super::settings::{
-    CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, State, Trial,
+    CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Mirror, Poll, Rollout, Settings, Source, State, Trial,
 };
 use super::value::{self, Raw};
 use crate::types::{ByteLimit, Channel, Product};
@@ -117,6 +117,7 @@ impl Draft {
                     time_zone: TimeZone::UTC,
                 },
                 cache: CacheLimits { max_size: ByteLimit::bytes(1), max_age: Duration::ZERO },
+                mirror: Mirror { listen: None, peers: Vec::new(), transfers: 0, rate: ByteLimit::bytes(1) },
                 trial: Trial {
                     start: Duration::ZERO,
                     probation: Duration::ZERO,
@@ -328,6 +329,36 @@ pub const KEYS: &[Key] = &[
         meaning: "The time zone of rollout.windows, by its IANA name; hours that a change of clocks skips do not open them.",
         example: "\"Europe/Berlin\"",
         set: |draft, raw| put(&mut draft.settings.rollout.time_zone, value::time_zone(raw)),
+    },
+    Key {
+        name: "mirror.listen",
+        default: Fallback::Value("off"),
+        meaning: "Where the node serves what its host's cache keeps to other hosts, over HTTP and by digest: an IP \
+                  address with a port, or \"off\". Signed releases and patches, and nothing else.",
+        example: "\"192.0.2.10:7651\"",
+        set: |draft, raw| put(&mut draft.settings.mirror.listen, value::listen(raw)),
+    },
+    Key {
+        name: "mirror.peers",
+        default: Fallback::Words("none"),
+        meaning: "Whose mirrors are asked before the source: addresses, or a name that stands for many; port 7651 \
+                  where none is given. They are not trusted: what they send is verified as ever.",
+        example: "[\"mirrors.site.example\", \"192.0.2.11:7651\"]",
+        set: |draft, raw| put(&mut draft.settings.mirror.peers, value::hosts(raw)),
+    },
+    Key {
+        name: "mirror.transfers",
+        default: Fallback::Value("8"),
+        meaning: "How many files the mirror sends at a time; others are told to come back in a moment.",
+        example: "8",
+        set: |draft, raw| put(&mut draft.settings.mirror.transfers, value::count(raw, 200)),
+    },
+    Key {
+        name: "mirror.rate",
+        default: Fallback::Value("64MiB"),
+        meaning: "How many bytes the mirror sends in a second, to all together.",
+        example: "\"8MiB\"",
+        set: |draft, raw| put(&mut draft.settings.mirror.rate, value::size(raw)),
     },
     Key {
         name: "trial.start",

@@ -23,4 +23,6 @@ pub use error::{BadValue, ConfigError, Origin, ValueError, Warning};
 pub use keys::{Fallback, KEYS, Key, key, reference};
 pub use layers::{ConfigFile, Input};
 pub use load::{Loaded, Strictness, load};
-pub use settings::{CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Poll, Rollout, Settings, Source, Trial};
+pub use settings::{
+    CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Mirror, Poll, Rollout, Settings, Source, Trial,
+};

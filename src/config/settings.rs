@@ -27,6 +27,8 @@ pub struct Settings {
     pub poll: Poll,
     /// `rollout.*`
     pub rollout: Rollout,
+    /// `mirror.*`
+    pub mirror: Mirror,
     /// `trial.*`
     pub trial: Trial,
     /// `health.*`
@@ -47,7 +49,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// The most listeners that a launcher hands on beside its own.
+    /// The most listeners that a launcher hands on for it.
     pub const MOST_LISTENERS: u8 = 8;
 }
 
@@ -106,6 +108,19 @@ pub struct Rollout {
     pub windows: Vec<WeeklyWindow>,
     /// Whose clock on the wall [`Self::windows`] mean.
     pub time_zone: TimeZone,
+}
+
+/// What hosts give each other of what they keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where this node serves the cache of its host to others; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Who is asked before the origin: `host` or `host:port`.
+    pub peers: Vec<String>,
+    /// How many files are sent at a time: 1 to 200.
+    pub transfers: u8,
+    /// Bytes in a second that are sent, to all together.
+    pub rate: ByteLimit,
 }
 
 /// How a candidate has to prove itself.

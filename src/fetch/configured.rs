@@ -1,5 +1,7 @@
 //! From settings to the source of releases.
 
+use std::path::PathBuf;
+
 use url::Url;
 
 use super::github::{GitHubReleases, Repository, RepositoryError};
@@ -84,7 +86,7 @@ impl ReleaseSource {
 
 impl ReleaseSource {
     fn tuf(settings: &Settings, tuf: &str, local: &Local<'_>, http: &HttpSettings) -> Result<Self, SourceError> {
-        let root = local.root.ok_or(SourceError::NoRoot)?;
+        let client = Self::client(settings, local).ok_or(SourceError::NoRoot)?;
         let own: Mirror = tuf.parse().map_err(SourceError::Metadata)?;
         let mut targets = settings.source.targets.iter().map(|place| place.parse()).collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
@@ -94,13 +96,24 @@ impl ReleaseSource {
         for mirror in &settings.source.mirrors {
             metadata.push(mirror.parse()?);
         }
-        let client = TufClient {
+        Ok(Self::Tuf(TufSource::new(metadata, targets, client, http, local.shared.clone())))
+    }
+
+    /// How release metadata is verified here, wherever it comes from. `None`: the program holds no root of trust.
+    #[must_use]
+    pub fn client(settings: &Settings, local: &Local<'_>) -> Option<TufClient> {
+        Some(TufClient {
             product: local.product.clone(),
             target: local.target.clone(),
-            root,
-            trust: settings.data_dir.join(TRUST),
-        };
-        Ok(Self::Tuf(TufSource::new(metadata, targets, client, http, local.shared.clone())))
+            root: local.root?,
+            trust: Self::trust(settings),
+        })
+    }
+
+    /// The folder of what a node with these settings trusts of release metadata.
+    #[must_use]
+    pub fn trust(settings: &Settings) -> PathBuf {
+        settings.data_dir.join(TRUST)
     }
 
     /// How long the metadata is valid that a node with these settings trusts, for those who ask while it does
@@ -108,7 +121,7 @@ impl ReleaseSource {
     #[must_use]
     pub fn standing_on_disk(settings: &Settings) -> Option<Standing> {
         settings.source.tuf.as_ref()?;
-        let trust = PrivateDir::open_existing(settings.data_dir.join(TRUST), Loose::RefuseWritable).ok()?;
+        let trust = PrivateDir::open_existing(Self::trust(settings), Loose::RefuseWritable).ok()?;
         Standing::read(&trust)
     }
 }

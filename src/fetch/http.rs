@@ -45,6 +45,8 @@ const AUTHORITIES_LIMIT: ByteLimit = ByteLimit::mib(4);
 pub struct Http {
     settings: HttpSettings,
     quiet: Quiet,
+    /// Whether proxies are left out everywhere.
+    always_direct: bool,
     // Built at first use: a node that only ever reads a folder needs no trust store.
     proxied: OnceLock<Client>,
     direct: OnceLock<Client>,
@@ -81,7 +83,19 @@ impl Http {
     /// A client under these settings. Opens nothing yet.
     #[must_use]
     pub fn new(settings: &HttpSettings) -> Self {
-        Self { settings: settings.clone(), quiet: Quiet::default(), proxied: OnceLock::new(), direct: OnceLock::new() }
+        Self {
+            settings: settings.clone(),
+            quiet: Quiet::default(),
+            always_direct: false,
+            proxied: OnceLock::new(),
+            direct: OnceLock::new(),
+        }
+    }
+
+    /// As [`Self::new`], for servers that no proxy leads to.
+    #[must_use]
+    pub(super) fn direct(settings: &HttpSettings) -> Self {
+        Self { always_direct: true, ..Self::new(settings) }
     }
 
     pub(super) fn settings(&self) -> &HttpSettings {
@@ -223,7 +237,7 @@ impl Http {
         rest: Option<(&Begun, u64)>,
     ) -> Result<Response, FetchError> {
         self.quiet.heed(url)?;
-        let client = self.client(is_loopback(url))?;
+        let client = self.client(self.always_direct || is_loopback(url))?;
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(etag) = get.if_none_match {
             request = request.header(IF_NONE_MATCH, etag);

@@ -1,4 +1,5 @@
-//! What comes from outside: release listings and release assets, over HTTP or from a folder.
+//! What comes from outside: release listings and release assets, over HTTP or from a folder, and files that
+//! neighbours have already.
 //!
 //! Nothing that this room returns is trusted: a listing only proposes, and an asset is bytes until
 //! its signature has been verified. What the room guarantees, against a hostile server, mirror or
@@ -11,6 +12,7 @@
 //! - a download that breaks off goes on only behind bytes of the very same content;
 //! - a failed download leaves an empty file, and a listing is shared with siblings only after it
 //!   was parsed;
+//! - a neighbour that lies, stalls or does not end costs a bounded time, and is left out from then on;
 //! - nothing is sent that identifies anybody: no cookie, no credentials in an address, and a
 //!   [`Token`] only to the API that it is for, never where that redirects to;
 //! - a server that asks to be left alone is left alone;
@@ -35,6 +37,7 @@ mod link;
 mod listing;
 mod location;
 mod mirror;
+mod neighbours;
 mod pace;
 mod quiet;
 mod reach;
@@ -59,6 +62,7 @@ pub use http::Http;
 pub use listing::{Asset, Listing, ListingLimits, Origin, Release, SkipReason, Skipped};
 pub use location::{Location, LocationError};
 pub use mirror::{Mirror, MirrorError};
+pub use neighbours::{NeighbourError, Neighbours, Reply, UNDERWAY};
 pub use reach::{HostName, HostNameError, Reach, UrlRefusal};
 pub use settings::HttpSettings;
 pub use source::{Freshness, Place, ReleaseSource};

@@ -65,6 +65,16 @@ impl HostName {
         url.host().is_some_and(|host| host.to_owned() == self.host)
     }
 
+    /// The host alone, as a resolver takes it, and the port, if there is one.
+    pub(super) fn parts(&self) -> (String, Option<u16>) {
+        let host = match &self.host {
+            Host::Domain(name) => name.clone(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        (host, self.port)
+    }
+
     /// Without a port of its own, it stands for the usual port of the address's scheme.
     fn covers(&self, url: &Url) -> bool {
         self.is_host_of(url) && url.port() == self.port

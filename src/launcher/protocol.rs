@@ -167,6 +167,8 @@ pub enum Listener {
     Control,
     /// The job's, counted from 0.
     Job(u8),
+    /// The mirror's.
+    Mirror,
     /// One that only another version knows.
     Unknown,
 }
@@ -177,6 +179,7 @@ impl From<Listener> for String {
             Listener::Http => "http".to_owned(),
             Listener::Control => "control".to_owned(),
             Listener::Job(at) => format!("job-{at}"),
+            Listener::Mirror => "mirror".to_owned(),
             Listener::Unknown => "unknown".to_owned(),
         }
     }
@@ -187,6 +190,7 @@ impl From<String> for Listener {
         match name.as_str() {
             "http" => Self::Http,
             "control" => Self::Control,
+            "mirror" => Self::Mirror,
             name => name.strip_prefix("job-").and_then(|at| at.parse().ok()).map_or(Self::Unknown, Self::Job),
         }
     }

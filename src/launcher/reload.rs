@@ -33,6 +33,7 @@ pub(super) struct Successor {
 pub(super) struct Before {
     listen: Option<SocketAddr>,
     job_listen: Vec<SocketAddr>,
+    mirror_listen: Option<SocketAddr>,
     trial: Trial,
     files: Vec<ConfigFile>,
     sockets: Sockets,
@@ -136,12 +137,14 @@ impl Supervisor {
         setup.files = files;
         setup.listen = settings.listen;
         setup.job_listen.clone_from(&settings.job.listen);
+        setup.mirror_listen = settings.mirror.listen;
         setup.trial = settings.trial.clone();
         let sockets = self.sockets.changed(&setup)?;
         let setup = std::mem::replace(&mut self.setup, setup);
         Ok(Before {
             listen: setup.listen,
             job_listen: setup.job_listen,
+            mirror_listen: setup.mirror_listen,
             trial: setup.trial,
             files: setup.files,
             sockets: std::mem::replace(&mut self.sockets, sockets),
@@ -153,8 +156,10 @@ impl Supervisor {
         self.successor = Some(Successor { worker, deadline, before });
     }
 
-    pub(super) fn restore(&mut self, Before { listen, job_listen, trial, files, sockets }: Before) {
+    pub(super) fn restore(&mut self, before: Before) {
+        let Before { listen, job_listen, mirror_listen, trial, files, sockets } = before;
         (self.setup.listen, self.setup.job_listen) = (listen, job_listen);
+        self.setup.mirror_listen = mirror_listen;
         (self.setup.trial, self.sockets) = (trial, sockets);
         if let Ok(loaded) = self.setup.configuration.read_from(files.clone(), Strictness::Lenient) {
             (self.setup.apply)(&loaded.settings);

@@ -25,6 +25,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Where the job listens.
     pub job_listen: Vec<SocketAddr>,
+    /// Where the mirror of the host's cache listens; `None` for nowhere.
+    pub mirror_listen: Option<SocketAddr>,
     /// How candidates prove themselves.
     pub trial: Trial,
     /// Who is asked how a candidate is.

@@ -99,7 +99,9 @@ impl Sockets {
 /// What the settings ask for. `sockets` are there already; what nobody asks for is dropped.
 fn open_all(setup: &Setup, mut sockets: Vec<Socket>, patience: Duration) -> Result<Vec<Socket>, LauncherError> {
     let jobs = setup.job_listen.iter().zip(0..).map(|(address, at)| (Listener::Job(at), *address));
-    let wanted: Vec<_> = setup.listen.map(|address| (Listener::Http, address)).into_iter().chain(jobs).collect();
+    let http = setup.listen.map(|address| (Listener::Http, address));
+    let mirror = setup.mirror_listen.map(|address| (Listener::Mirror, address));
+    let wanted: Vec<_> = http.into_iter().chain(jobs).chain(mirror).collect();
     let stays = |at: SocketAddr| wanted.iter().any(|(_, address)| *address == at);
     let mut opened = Vec::new();
     for &(listener, address) in &wanted {
@@ -129,7 +131,7 @@ fn open_all(setup: &Setup, mut sockets: Vec<Socket>, patience: Duration) -> Resu
     Ok(sockets)
 }
 
-/// What each socket of the service manager is for: as its name says (`http`, `job`), else by its
+/// What each socket of the service manager is for: as its name says (`http`, `job`, `mirror`), else by its
 /// address. One that is for nothing is closed.
 fn assign(setup: &Setup, given: Vec<GivenSocket>) -> Vec<Socket> {
     let mut sockets: Vec<Socket> = Vec::new();
@@ -139,11 +141,13 @@ fn assign(setup: &Setup, given: Vec<GivenSocket>) -> Vec<Socket> {
         let by_address = || {
             let job = setup.job_listen.iter().zip(0..).find(|(wanted, _)| Some(**wanted) == address);
             let http = setup.listen.filter(|wanted| Some(*wanted) == address).map(|_| Listener::Http);
-            http.or(job.map(|(_, at)| Listener::Job(at)))
+            let mirror = setup.mirror_listen.filter(|wanted| Some(*wanted) == address).map(|_| Listener::Mirror);
+            http.or(job.map(|(_, at)| Listener::Job(at))).or(mirror)
         };
         let listener = match name.as_str() {
             "http" => Some(Listener::Http),
             "job" => named_job.next().map(Listener::Job),
+            "mirror" => Some(Listener::Mirror),
             _ => by_address(),
         };
         match listener.filter(|listener| sockets.iter().all(|socket| socket.listener != *listener)) {
@@ -153,7 +157,7 @@ fn assign(setup: &Setup, given: Vec<GivenSocket>) -> Vec<Socket> {
                     event = "socket_not_used",
                     name,
                     ?address,
-                    "name it `http` or `job`, or set its address"
+                    "name it `http`, `job` or `mirror`, or set its address"
                 );
             }
         }

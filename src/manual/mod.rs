@@ -8,6 +8,7 @@
 //! - [`attacks`]: each attack with its defence and the tests that play it. A test reads that table.
 //! - [`metadata`]: which release is current, and who says so: files, keys, the client's workflow, limits,
 //!   and the tests of each of its traps.
+//! - [`neighbours`]: hosts that give each other what they keep, so that about one asks the source.
 //! - [`failures`]: what broke other self-updating programs, and what happens here. A test reads it.
 //! - [`formats`]: every file, message and record, with its limits.
 //! - [`snapshots`]: copies of the state: taking them, putting them back, their format, recovery by hand.
@@ -35,6 +36,9 @@ pub mod attacks {}
 
 #[doc = include_str!("metadata.md")]
 pub mod metadata {}
+
+#[doc = include_str!("neighbours.md")]
+pub mod neighbours {}
 
 #[doc = include_str!("configuration.md")]
 pub mod configuration {}

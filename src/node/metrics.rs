@@ -100,6 +100,9 @@ pub(super) fn page(engine: &Engine, state: &State) -> String {
     family("exuvia_upgrade_signature_failures_total", "where", "Archives that did not verify.", false);
     family("exuvia_upgrade_cache_requests_total", "result", "Looks into the shared cache.", false);
     family("exuvia_upgrade_patches_total", "result", "Releases for which patches were offered that begin here.", false);
+    family("exuvia_upgrade_neighbour_files_total", "result", "Files that neighbours sent.", false);
+    family("exuvia_mirror_requests_total", "result", "Questions and requests of other hosts.", false);
+    family("exuvia_mirror_sent_bytes_total", "", "Bytes of files that were sent to other hosts.", false);
     family(
         "exuvia_siblings_doubted_total",
         "reason",

@@ -5,6 +5,7 @@
 //!   candidate beside the version that serves is silent;
 //! - its sign of life comes from the loop that does the work, so a stuck worker is a silent one;
 //! - when the launcher is gone, the worker leaves;
+//! - to other hosts it sends what pinned keys signed, from a private copy, and nothing else;
 //! - the HTTP side only tells; whatever changes something comes over the control socket, which lies
 //!   in the node's own folder.
 
@@ -17,6 +18,7 @@ mod lack;
 mod leaving;
 mod link;
 mod metrics;
+mod mirror;
 mod opening;
 mod page;
 mod report;

@@ -10,7 +10,7 @@ use super::app::{App, AppError};
 use super::link::Link;
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::fetch::{Local, ReleaseSource};
+use crate::fetch::{Local, Neighbours, ReleaseSource};
 use crate::install::{Install, InstallError};
 use crate::launcher::{Dialect, Hello, ToLauncher};
 use crate::ledger::{Ledger, LedgerError};
@@ -108,12 +108,14 @@ pub(super) fn engine_with(
     let shared = cache.as_ref().map(|cache| cache.listings().clone());
     let target = Target::of_this_build();
     let local = Local { product: &product, target: &target, root: app.root, shared };
+    let metadata = ReleaseSource::client(&settings, &local);
     let source = ReleaseSource::configured(&settings, &local).map(|source| source.map(Arc::new));
     if let Ok(Some(source)) = &source
         && let Some(since) = ledger.relies_since(&source.to_string())?
     {
         source.remember_whole(since);
     }
+    let neighbours = neighbours(&settings);
     let running = match running {
         Some(running) => running,
         None => install.adopt(&settings.node, &app.version()?)?.0.running,
@@ -127,6 +129,8 @@ pub(super) fn engine_with(
         install,
         cache,
         source,
+        metadata,
+        neighbours,
         schema: app.state,
         serves: false,
         last_offer: LastOffer::default(),
@@ -135,6 +139,11 @@ pub(super) fn engine_with(
         options,
         files: None,
     })
+}
+
+fn neighbours(settings: &Settings) -> Option<Neighbours> {
+    // The settings took each of them for a host.
+    Neighbours::new(settings.mirror.peers.iter().filter_map(|peer| peer.parse().ok()).collect())
 }
 
 /// The job's state, made or migrated where the launcher's word allows that. What it needs first, the launcher

@@ -10,7 +10,7 @@ use axum::http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,14 +27,44 @@ const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
+    leaving: watch::Receiver<Option<Leaving>>,
+) -> io::Result<()> {
+    serve_within(listener, router, leaving, Bounds { connections: usize::MAX, head: None, longest: None }).await
+}
+
+/// What strangers may take of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Connections at a time; more wait until one of them has ended.
+    pub(super) connections: usize,
+    /// How long the head of a request may take, and the pause before it.
+    pub(super) head: Option<Duration>,
+    /// How long a connection may last.
+    pub(super) longest: Option<Duration>,
+}
+
+/// As [`serve`], within bounds.
+pub(super) async fn serve_within(
+    listener: TcpListener,
+    router: Router,
     mut leaving: watch::Receiver<Option<Leaving>>,
+    bounds: Bounds,
 ) -> io::Result<()> {
     let mut connections = JoinSet::new();
     let Leaving { until, .. } = loop {
         tokio::select! {
             leaving = left(&mut leaving) => break leaving,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, router.clone(), leaving.clone()))),
+            accepted = listener.accept(), if connections.len() < bounds.connections => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(stream, router.clone(), leaving.clone(), bounds.head);
+                    let longest = bounds.longest;
+                    drop(connections.spawn(async move {
+                        match longest {
+                            Some(longest) => drop(tokio::time::timeout(longest, connection).await),
+                            None => connection.await,
+                        }
+                    }));
+                }
                 Err(_) => tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await,
             },
             _ = connections.join_next(), if !connections.is_empty() => {}
@@ -45,7 +75,12 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, mut leaving: watch::Receiver<Option<Leaving>>) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    mut leaving: watch::Receiver<Option<Leaving>>,
+    head: Option<Duration>,
+) {
     // An answer goes out whole and at once.
     stream.set_nodelay(true).ok();
     let answers = TowerToHyperService::new(router);
@@ -60,7 +95,11 @@ async fn connection(stream: TcpStream, router: Router, mut leaving: watch::Recei
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut http = http1::Builder::new();
+    if let Some(head) = head {
+        http.timer(TokioTimer::new()).header_read_timeout(head);
+    }
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let idle_is_over = async {
         let leaving = left(&mut leaving).await;
         tokio::time::sleep_until(leaving.idle_until).await;

@@ -72,6 +72,10 @@ impl Counters {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((name, label)).or_default() += 1;
     }
 
+    pub(super) fn add_many(&self, name: &'static str, more: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((name, "")).or_default() += more;
+    }
+
     pub(super) fn all(&self) -> BTreeMap<(&'static str, &'static str), u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -17,6 +17,7 @@ use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
 use super::link::{Link, Order, Start};
+use super::mirror;
 use super::opening::{Memory, WorkerError, engine_with, open_state};
 use super::report::JobReport;
 use super::state::{Activity, State};
@@ -24,7 +25,9 @@ use super::status::LastCheck;
 use crate::config::Settings;
 use crate::install::Progress;
 use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
-use crate::upgrade::{CacheAnswer, Done, Engine, Found, Observer, PatchAnswer, Step, UpgradeError, Wait, Work};
+use crate::upgrade::{
+    CacheAnswer, Done, Engine, Found, NeighbourAnswer, Observer, PatchAnswer, Step, UpgradeError, Wait, Work,
+};
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
@@ -179,6 +182,7 @@ impl Worker {
                                 Listener::Http => tokio::spawn(http::serve(fd, site, leaving)),
                                 Listener::Control => tokio::spawn(control::serve(fd, site, requests.clone(), leaving)),
                                 // Nobody here knows what to say to those who connect.
+                                Listener::Mirror => tokio::spawn(mirror::serve(fd, site, leaving)),
                                 Listener::Job(_) | Listener::Unknown => continue,
                             });
                         }
@@ -312,6 +316,13 @@ impl Worker {
                     CacheAnswer::Rejected => "rejected",
                 };
                 state.counters.add("exuvia_upgrade_cache_requests_total", result);
+            }
+            if let Step::Neighbour { answer, .. } = &step {
+                let result = match answer {
+                    NeighbourAnswer::Had => "had",
+                    NeighbourAnswer::Refused => "refused",
+                };
+                state.counters.add("exuvia_upgrade_neighbour_files_total", result);
             }
             if let Step::Patched { answer, .. } = &step {
                 let result = match answer {

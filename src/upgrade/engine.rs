@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::trust::Trust;
 use crate::cache::Cache;
 use crate::config::{ConfigFile, Settings};
-use crate::fetch::{ReleaseSource, SourceError};
+use crate::fetch::{Neighbours, ReleaseSource, SourceError, TufClient};
 use crate::install::{Install, Installed};
 use crate::ledger::Ledger;
 use crate::state::Schema;
@@ -34,6 +34,10 @@ pub struct Engine {
     pub cache: Option<Cache>,
     /// Where releases come from, if that is configured, or why what is configured cannot be used.
     pub source: Result<Option<Arc<ReleaseSource>>, SourceError>,
+    /// How release metadata is verified that somebody carries here; `None`: this build holds no root of trust.
+    pub metadata: Option<TufClient>,
+    /// The mirrors of other hosts, which are asked before the source; `None`: there are none.
+    pub neighbours: Option<Neighbours>,
     /// The job's database, as this build knows it; `None`: it keeps none.
     pub schema: Option<Schema>,
     /// Whether this is a node's worker, whose job has made its state. A command beside no node finds none, and the
@@ -64,6 +68,16 @@ pub enum CacheAnswer {
     Rejected,
 }
 
+/// What came of a neighbour's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeighbourAnswer {
+    /// It was what was asked for.
+    Had,
+    /// It was not.
+    Refused,
+}
+
 /// What came of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +100,20 @@ pub enum Step {
         version: Version,
         /// Bytes that have arrived there.
         done: u64,
+    },
+    /// Another host has it from the origin.
+    WaitingForNeighbour {
+        /// The release.
+        version: Version,
+        /// Bytes that have arrived there.
+        done: u64,
+    },
+    /// A neighbour sent a file.
+    Neighbour {
+        /// The release.
+        version: Version,
+        /// `had` or `refused`.
+        answer: NeighbourAnswer,
     },
     /// The shared cache has answered.
     Cached {
@@ -141,6 +169,13 @@ impl fmt::Display for Step {
             Self::Checking => f.write_str("looks for releases"),
             Self::WaitingForDownload { version, done } => {
                 write!(f, "waits for a sibling's download of {version} ({done} bytes so far)")
+            }
+            Self::WaitingForNeighbour { version, done } => {
+                write!(f, "waits for {version} at a neighbour that is having it ({done} bytes so far)")
+            }
+            Self::Neighbour { version, answer: NeighbourAnswer::Had } => write!(f, "has {version} from a neighbour"),
+            Self::Neighbour { version, answer: NeighbourAnswer::Refused } => {
+                write!(f, "refused what a neighbour sent for {version}")
             }
             Self::Cached { version, answer: CacheAnswer::Hit } => write!(f, "has {version} from the shared cache"),
             Self::Cached { version, answer: CacheAnswer::Miss } => {

@@ -9,15 +9,16 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use super::engine::{Engine, Observer, Step};
+use super::neighbours::{self, Accept, Asked, Wanted};
 use super::route::{Route, cheapest};
-use super::stage::{DownloadTurnSlot, SIGNATURE_CAP};
+use super::stage::{DownloadTurnSlot, SIGNATURE_CAP, tell_siblings};
 use crate::archive::{ArchiveError, Tar, UntrustedArchive, VerifiedArchive, tar_limit};
-use crate::cache::{CacheError, Lookup};
+use crate::cache::{CacheError, Fetching, Lookup};
 use crate::crypto::{Signature, SignatureLength};
-use crate::delta::{PatchError, UntrustedPatch};
+use crate::delta::{PatchError, UntrustedPatch, VerifiedPatch};
 use crate::fetch::{self, Asset, FetchError, Listing, OfferedPatch, Progress, ReleaseSource};
 use crate::sys::{Place, SysError, file_owner};
-use crate::types::{ByteLimit, Packing, ReleaseId, Version};
+use crate::types::{ByteLimit, Packing, ReleaseId, Sha256Digest, Version};
 
 /// Why a release was not made by patches.
 #[derive(Debug, thiserror::Error)]
@@ -76,22 +77,19 @@ pub(super) async fn follow(
         }
         let mut progress = |done: u64, _: Option<u64>| {
             let done = before + done;
-            if let Some(turn) = turn {
-                turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner).progress(done);
-            }
+            tell_siblings(turn, done);
             observer(Step::Downloading { version: id.version.clone(), done, total: Some(route.bytes) });
         };
-        let (file, signature) = fetch_patch(engine, source, patch, &mut progress).await?;
+        let hop = Hop { offered: patch, makes: engine.release(makes), base: tar.digest() };
+        let (patched, fetching) = obtain(engine, source, &hop, turn, (observer, &mut progress)).await?;
         before += patch.length;
-        let (shared, id) = (engine.clone(), engine.release(makes));
+        let shared = engine.clone();
         let made = blocking(move || {
-            let patch = UntrustedPatch::from_private_file(file)?.verify(
-                &id,
-                tar.digest(),
-                &signature,
-                &shared.trust.believed,
-            )?;
-            Ok(patch.apply(&tar, shared.install.staging(), tar_limit(&shared.settings.limits))?)
+            let made = patched.apply(&tar, shared.install.staging(), tar_limit(&shared.settings.limits))?;
+            share(&shared, &patched);
+            // Neighbours find it in the cache from now on.
+            drop(fetching);
+            Ok(made)
         })
         .await?;
         if number + 1 == route.hops.len() {
@@ -141,28 +139,85 @@ async fn verified(
     .await
 }
 
-/// The patch and its signature, from the first place that has both.
-async fn fetch_patch(
-    engine: &Engine,
+/// One patch of a route.
+struct Hop<'a> {
+    offered: &'a OfferedPatch,
+    makes: ReleaseId,
+    base: Sha256Digest,
+}
+
+/// The patch from a neighbour, or else from the first place where it and its signature hold; then what is returned
+/// beside it tells neighbours to wait, until it is dropped.
+async fn obtain(
+    engine: &Arc<Engine>,
     source: &ReleaseSource,
-    offered: &OfferedPatch,
-    progress: &mut Progress<'_>,
-) -> Result<(File, Signature), NotPatched> {
+    hop: &Hop<'_>,
+    turn: Option<&DownloadTurnSlot>,
+    (observer, progress): (&Observer, &mut Progress<'_>),
+) -> Result<(VerifiedPatch, Option<Fetching>), NotPatched> {
+    let Hop { offered, makes, .. } = hop;
     let cap = ByteLimit::bytes(offered.length.max(1).min(engine.settings.limits.archive.get()));
+    let mut fetching = None;
+    if let Some(wanted) = Wanted::of(&makes.version, &offered.patch, cap) {
+        let (shared, id, base) = (engine.clone(), makes.clone(), hop.base);
+        let accept: Accept<_> = Arc::new(move |file, signature: &Signature| {
+            let patch = UntrustedPatch::from_private_file(file);
+            patch
+                .and_then(|patch| patch.verify(&id, base, signature, &shared.trust.believed))
+                .map_err(|error| error.to_string())
+        });
+        match neighbours::ask(engine, &wanted, observer, turn, &accept).await {
+            Asked::Had(patch, neighbour) => {
+                tracing::info!(event = "patch_from_neighbour", release = %makes, place = %neighbour);
+                return Ok((patch, None));
+            }
+            Asked::Origin(begun) => fetching = begun,
+        }
+    }
+    let mut progress = |done: u64, total: Option<u64>| {
+        if let Some(fetching) = &mut fetching {
+            fetching.progress(done);
+        }
+        progress(done, total);
+    };
     let mut failed = None;
     for place in source.places(&offered.patch) {
-        let mut both = async || -> Result<(File, Signature), NotPatched> {
+        let mut verified = async || -> Result<VerifiedPatch, NotPatched> {
             let signature = signature_at(engine, source, &place, &offered.signature).await?;
             let mut file = engine.install.staging().unnamed_file()?;
-            source.fetch_asset(&place, &offered.patch, &mut file, cap, progress).await?;
-            Ok((file, signature))
+            source.fetch_asset(&place, &offered.patch, &mut file, cap, &mut progress).await?;
+            verified_patch(engine, hop, file, signature).await
         };
-        match both().await {
-            Ok(both) => return Ok(both),
+        match verified().await {
+            Ok(patch) => return Ok((patch, fetching)),
             Err(error) => drop(failed.get_or_insert(error)),
         }
     }
     Err(failed.expect("there is at least one place"))
+}
+
+async fn verified_patch(
+    engine: &Arc<Engine>,
+    hop: &Hop<'_>,
+    file: File,
+    signature: Signature,
+) -> Result<VerifiedPatch, NotPatched> {
+    let (engine, id, base) = (engine.clone(), hop.makes.clone(), hop.base);
+    blocking(move || {
+        let patch = UntrustedPatch::from_private_file(file)?;
+        Ok(patch.verify(&id, base, &signature, &engine.trust.believed)?)
+    })
+    .await
+}
+
+/// Keeps a patch that could be applied, where there are neighbours who may want it.
+fn share(engine: &Engine, patch: &VerifiedPatch) {
+    let mirror = &engine.settings.mirror;
+    if let Some(cache) = engine.cache.as_ref().filter(|_| mirror.listen.is_some() || !mirror.peers.is_empty())
+        && let Err(error) = cache.store_patch(patch)
+    {
+        tracing::warn!(event = "cache_not_stored", %error);
+    }
 }
 
 async fn fetch_signature(engine: &Engine, source: &ReleaseSource, asset: &Asset) -> Result<Signature, NotPatched> {

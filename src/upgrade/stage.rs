@@ -1,7 +1,8 @@
-//! From a release to a binary among the versions: cache, patch or download, verify, extract, publish.
+//! From a release to a binary among the versions: cache, patch, neighbour or download, verify, extract, publish.
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +10,19 @@ use jiff::Timestamp;
 
 use super::engine::{CacheAnswer, Engine, Observer, PatchAnswer, Step};
 use super::error::UpgradeError;
+use super::neighbours::{self, Accept, Asked, Wanted};
 use super::offer::Offer;
 use super::patch;
 use super::route::Route;
 use super::space::require_space;
 use crate::archive::{ArchiveError, StagedBinary, UntrustedArchive, VerifiedArchive};
-use crate::cache::{DownloadTurn, Lookup, Turn};
+use crate::cache::{DownloadTurn, Fetching, Lookup, Turn};
 use crate::crypto::Signature;
 use crate::fetch::{Asset, Chosen, Place, Release, ReleaseSource};
 use crate::install::{Claim, Installed};
 use crate::ledger::AttemptId;
 use crate::sys::SysError;
-use crate::types::{ByteLimit, ReleaseId, Version};
+use crate::types::{ArchiveFormat, ByteLimit, ReleaseId, Version};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -32,16 +34,18 @@ pub(super) const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 pub(super) enum Origin {
     Cache,
     Download,
+    Neighbour(SocketAddr),
     Patch,
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Cache => "from the cache",
-            Self::Download => "downloaded",
-            Self::Patch => "made by patches",
-        })
+        match self {
+            Self::Cache => f.write_str("from the cache"),
+            Self::Download => f.write_str("downloaded"),
+            Self::Neighbour(address) => write!(f, "from the neighbour {address}"),
+            Self::Patch => f.write_str("made by patches"),
+        }
     }
 }
 
@@ -85,10 +89,11 @@ pub(super) async fn stage(
             Err(reason) => note_unpatched(engine, attempt, &id, &route, &reason, observer),
         }
     }
-    let archive = download(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
-    let staged = extract(engine, archive, Origin::Download, observer).await?;
-    drop(turn);
-    publish(engine, staged, Origin::Download).await
+    let (archive, origin, fetching) = obtain(engine, source, &id, &chosen, turn.as_ref(), observer).await?;
+    let staged = extract(engine, archive, origin, observer).await?;
+    // It is in the cache now, where siblings and neighbours look next.
+    drop((turn, fetching));
+    publish(engine, staged, origin).await
 }
 
 async fn by_patches(
@@ -215,6 +220,52 @@ async fn wait_for_turn(
 
 pub(super) type DownloadTurnSlot = Arc<std::sync::Mutex<DownloadTurn>>;
 
+/// Tells the siblings that wait for it how far a download is.
+pub(super) fn tell_siblings(turn: Option<&DownloadTurnSlot>, bytes: u64) {
+    if let Some(turn) = turn {
+        turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner).progress(bytes);
+    }
+}
+
+/// Has the archive from a neighbour, or else from the source. What is returned beside it tells neighbours to wait,
+/// until it is dropped.
+async fn obtain(
+    engine: &Arc<Engine>,
+    source: &ReleaseSource,
+    id: &ReleaseId,
+    chosen: &Chosen,
+    turn: Option<&DownloadTurnSlot>,
+    observer: &Observer,
+) -> Result<(VerifiedArchive, Origin, Option<Fetching>), UpgradeError> {
+    require_space(engine, &chosen.archive)?;
+    let mut fetching = None;
+    if let Some(wanted) = Wanted::of(&id.version, &chosen.archive, engine.settings.limits.archive) {
+        let (shared, release, format) = (engine.clone(), id.clone(), chosen.format);
+        let accept: Accept<_> = Arc::new(move |file, signature: &Signature| {
+            verified(&shared, file, &release, format, signature).map_err(|error| error.to_string())
+        });
+        match neighbours::ask(engine, &wanted, observer, turn, &accept).await {
+            Asked::Had(archive, neighbour) => {
+                tracing::info!(event = "release_downloaded", release = %id, place = %neighbour);
+                return Ok((archive, Origin::Neighbour(neighbour), None));
+            }
+            Asked::Origin(begun) => fetching = begun,
+        }
+    }
+    let archive = download(engine, source, id, chosen, (turn, &mut fetching), observer).await?;
+    Ok((archive, Origin::Download, fetching))
+}
+
+fn verified(
+    engine: &Engine,
+    file: File,
+    id: &ReleaseId,
+    format: ArchiveFormat,
+    signature: &Signature,
+) -> Result<VerifiedArchive, ArchiveError> {
+    UntrustedArchive::from_private_file(file, format)?.verify(id, signature, &engine.trust.believed)
+}
+
 /// Has the archive from the first place whose files verify. Each place is tried once: whether a
 /// mirror lies or its server is away comes to the same.
 async fn download(
@@ -222,13 +273,12 @@ async fn download(
     source: &ReleaseSource,
     id: &ReleaseId,
     chosen: &Chosen,
-    turn: Option<&DownloadTurnSlot>,
+    (turn, fetching): (Option<&DownloadTurnSlot>, &mut Option<Fetching>),
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
-    require_space(engine, &chosen.archive)?;
     let mut failed: Option<UpgradeError> = None;
     for place in source.places(&chosen.archive) {
-        match download_at(engine, source, &place, id, chosen, turn, observer).await {
+        match download_at(engine, source, &place, id, chosen, (turn, fetching), observer).await {
             Ok(archive) => {
                 tracing::info!(event = "release_downloaded", release = %id, place = %place);
                 return Ok(archive);
@@ -254,15 +304,16 @@ async fn download_at(
     place: &Place,
     id: &ReleaseId,
     chosen: &Chosen,
-    turn: Option<&DownloadTurnSlot>,
+    (turn, fetching): (Option<&DownloadTurnSlot>, &mut Option<Fetching>),
     observer: &Observer,
 ) -> Result<VerifiedArchive, UpgradeError> {
     let signature = fetch_signature(engine, source, place, id, &chosen.signature).await?;
     let version = id.version.clone();
     let mut file = engine.install.staging().unnamed_file()?;
     let mut progress = |done: u64, total: Option<u64>| {
-        if let Some(turn) = turn {
-            turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner).progress(done);
+        tell_siblings(turn, done);
+        if let Some(fetching) = fetching {
+            fetching.progress(done);
         }
         observer(Step::Downloading { version: version.clone(), done, total });
     };
@@ -270,8 +321,7 @@ async fn download_at(
     observer(Step::Verifying { version: id.version.clone() });
     let (engine, id, format) = (engine.clone(), id.clone(), chosen.format);
     blocking(move || {
-        let verified = UntrustedArchive::from_private_file(file, format)
-            .and_then(|archive| archive.verify(&id, &signature, &engine.trust.believed));
+        let verified = verified(&engine, file, &id, format, &signature);
         verified.map_err(|source| UpgradeError::Archive { id: Box::new(id), source })
     })
     .await
@@ -310,7 +360,7 @@ async fn extract(
         let mut progress = |done| observer(Step::Extracting { version: version.clone(), done });
         let extracted = archive.extract(engine.install.staging(), &engine.settings.limits, &mut progress);
         match (extracted, &engine.cache, origin) {
-            (Ok(staged), Some(cache), Origin::Download | Origin::Patch) => {
+            (Ok(staged), Some(cache), Origin::Download | Origin::Neighbour(_) | Origin::Patch) => {
                 if let Err(error) = cache.store(&archive, &staged) {
                     tracing::warn!(event = "cache_not_stored", %error);
                 }

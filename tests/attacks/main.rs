@@ -34,5 +34,6 @@ mod fetching;
 mod k1_keys;
 mod l1_ledger;
 mod l6_ledger;
+mod n_neighbours;
 mod o1_config;
 mod x1_archive;

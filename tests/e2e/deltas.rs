@@ -48,7 +48,7 @@ fn tree() -> &'static Path {
 }
 
 /// Serves these versions of the tree, as they were packed.
-fn publish(host: &Host, versions: &[&str]) {
+pub fn publish(host: &Host, versions: &[&str]) {
     for version in versions {
         let to = host.releases().tree().join(version);
         fs::create_dir_all(&to).unwrap();
@@ -74,7 +74,7 @@ fn patch_of(host: &Host, version: &str) -> PathBuf {
 }
 
 /// The cache of the host holds the archive of 1.0.0, as after a download.
-fn host_with_a_base() -> Host {
+pub fn host_with_a_base() -> Host {
     let host = Host::new();
     let keys = ["a.pem", "b.pem"]
         .map(|name| fs::read_to_string(builds::root().join("tests/keys/release").join(name)).unwrap());

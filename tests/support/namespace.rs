@@ -17,6 +17,21 @@ pub fn with_processes_of_its_own(name: &str, body: impl FnOnce()) {
     alone(name, &["--pid", "--fork", "--kill-child", "--mount-proc"], body);
 }
 
+/// As [`with_mounts_of_its_own`], with interfaces and addresses of its own, too; loopback is up.
+pub fn with_a_network_of_its_own(name: &str, body: impl FnOnce()) {
+    alone(name, &["--net"], || {
+        ip(&["link", "set", "lo", "up"]);
+        body();
+    });
+}
+
+/// `ip` with these arguments, in a network of the test's own.
+#[track_caller]
+pub fn ip(arguments: &[&str]) {
+    let done = Command::new("ip").args(arguments).output().expect("this test needs ip (iproute2)");
+    assert!(done.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
+}
+
 fn alone(name: &str, more: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();

@@ -129,6 +129,7 @@ fn upgrading(step: &Step) -> Markup {
             }
             Step::Downloading { done, total: None, .. }
             | Step::WaitingForDownload { done, .. }
+            | Step::WaitingForNeighbour { done, .. }
             | Step::Extracting { done, .. } => {
                 progress aria-label="Progress" {}
                 p.soft { (bytes(*done)) " so far" }

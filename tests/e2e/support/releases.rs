@@ -107,7 +107,12 @@ impl Releases {
             let mut from = archive.as_os_str().to_owned();
             from.push(suffix);
             let size = fs::copy(&from, folder.join(&name)).unwrap();
-            assets.push(json!({ "name": name, "size": size, "browser_download_url": format!("{version}/{name}") }));
+            let mut asset = json!({ "name": name, "size": size, "browser_download_url": format!("{version}/{name}") });
+            // As packing lists it: a signature has none.
+            if suffix.is_empty() {
+                asset["digest"] = format!("sha256:{}", digest(Path::new(&from))).into();
+            }
+            assets.push(asset);
         }
         self.listed.lock().unwrap().insert(
             version.to_owned(),
