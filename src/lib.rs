@@ -34,6 +34,9 @@ pub mod cache;
 pub mod fetch;
 
 #[cfg(feature = "node")]
+pub mod carry;
+
+#[cfg(feature = "node")]
 pub mod rollout;
 
 #[cfg(feature = "node")]

@@ -129,6 +129,10 @@ pub(super) struct Upgrade {
     /// Take releases from this bundle, a folder or a tar file of one, instead of the configured source
     #[arg(long, value_name = "BUNDLE")]
     pub(super) from: Option<PathBuf>,
+    /// Judge the release metadata in the bundle as it was at this time (RFC 3339) instead of now: for hosts that
+    /// bundles reach late. A bundle without metadata is refused then
+    #[arg(long, value_name = "TIME", requires = "from", value_parser = past)]
+    pub(super) valid_at: Option<jiff::Timestamp>,
     /// Go there also when it is older; the node is pinned to it then
     #[arg(long)]
     pub(super) allow_downgrade: bool,
@@ -207,6 +211,11 @@ fn time(text: &str) -> Result<jiff::Timestamp, String> {
     text.parse().map_err(|_| "is not a time such as 2027-01-31T06:00:00Z".to_owned())
 }
 
+fn past(text: &str) -> Result<jiff::Timestamp, String> {
+    let time = time(text)?;
+    if time <= jiff::Timestamp::now() { Ok(time) } else { Err("must not lie in the future".to_owned()) }
+}
+
 fn attempt(text: &str) -> Result<crate::ledger::AttemptId, String> {
     text.parse().map_err(|_| "is not the number of an attempt; `history` lists them".to_owned())
 }
@@ -268,6 +277,28 @@ pub(super) enum CacheVerb {
     Verify,
     /// Remove what is too old, then the oldest until the rest is small enough
     Prune(Prune),
+    /// Write a bundle for hosts that are not connected: archives, their signatures, and the release metadata that
+    /// this node trusts. There, `upgrade --from` or `cache import` takes it
+    Export(Export),
+    /// Verify each release of a bundle and keep it in the cache. Nothing is upgraded by that
+    Import(ImportBundle),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The bundle, a tar file that must not be there yet
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: PathBuf,
+    /// This version, and others that are named so [default: every one that the cache holds for this target]
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version: Vec<Version>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportBundle {
+    /// The bundle: a folder, or a tar file of one
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: PathBuf,
 }
 
 #[derive(Debug, Args)]

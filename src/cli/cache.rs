@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::args::{CacheArgs, CacheVerb, Cli, Prune};
+use super::carry;
 use super::error::CliError;
 use super::session::{for_operator, install, trusted};
 use crate::cache::{Cache, Checked, Keep, Listed};
@@ -16,6 +17,8 @@ pub(super) fn cache(app: &App, cli: &Cli, args: &CacheArgs) -> Result<ExitCode, 
     let cache = Cache::open(&settings.cache_dir)?;
     match &args.verb {
         CacheVerb::Prune(args) => prune(&cache, cli, args, settings.cache),
+        CacheVerb::Export(args) => carry::export(app, cli, &cache, &settings, args),
+        CacheVerb::Import(args) => carry::import(app, cli, cache, &settings, args),
         CacheVerb::Ls => list(&cache, cli),
         CacheVerb::Verify => {
             let mut tell = |checked: &Checked| {

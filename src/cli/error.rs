@@ -1,4 +1,5 @@
 use crate::cache::CacheError;
+use crate::carry::CarryError;
 use crate::config::ConfigError;
 use crate::console::{Exit, ToolError};
 use crate::install::InstallError;
@@ -74,6 +75,10 @@ pub(super) enum CliError {
     NoVerb(String),
     #[error("no node {node} has run from this install, only {known}; choose one with --node, or `run` it first")]
     NoSuchNode { node: NodeName, known: String },
+    #[error(transparent)]
+    Carry(#[from] CarryError),
+    #[error("{0} release(s) of the bundle were not taken into the cache; the reasons are above")]
+    NotImported(usize),
     #[error("there is no attempt {0} in the history; `history` lists those that there are")]
     NoSuchAttempt(crate::ledger::AttemptId),
 }
@@ -112,7 +117,14 @@ impl ToolError for CliError {
             Self::Node(failure) => of_kind(failure.kind),
             Self::RolledBack { .. } => Exit::RolledBack,
             Self::NoVerdict { .. } => Exit::Busy,
-            Self::NotSigned { .. } | Self::CacheRejected(_) => Exit::Verification,
+            Self::NotSigned { .. } | Self::CacheRejected(_) | Self::NotImported(_) => Exit::Verification,
+            Self::Carry(error) => match error {
+                CarryError::Nothing(_) => Exit::Usage,
+                CarryError::TrustBusy => Exit::Busy,
+                CarryError::Bundle(_) => Exit::Source,
+                CarryError::Cache(_) | CarryError::Storage(_) | CarryError::Write { .. } => Exit::Storage,
+                CarryError::CutShort(_) => Exit::Unexpected,
+            },
         }
     }
 }

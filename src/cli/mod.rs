@@ -6,6 +6,7 @@
 
 mod args;
 mod cache;
+mod carry;
 mod doctor;
 mod error;
 mod follow;

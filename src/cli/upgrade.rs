@@ -16,7 +16,7 @@ use crate::install::{Install, NodeRecord, Progress, Trial};
 use crate::launcher::{LauncherError, TryReply, TryRequest};
 use crate::node::{self, App, Event, Request, Told, connect};
 use crate::rollout;
-use crate::upgrade::{Ask, Engine, Observer, Step, Work};
+use crate::upgrade::{Ask, Carried, Engine, Observer, Step, Work};
 
 pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, CliError> {
     let check = matches!(args.verb, Some(UpgradeVerb::Check));
@@ -27,6 +27,7 @@ pub(super) fn upgrade(app: &App, cli: &Cli, args: &Upgrade) -> Result<ExitCode, 
         dry_run: args.dry_run || check,
         // The node may stand in another folder.
         from: args.from.as_deref().map(std::path::absolute).transpose().map_err(CliError::Talk)?,
+        valid_at: args.valid_at,
     };
     let then = match (args.commit_untried, args.no_wait) {
         (true, _) => Then::CommitUntried,
@@ -143,18 +144,19 @@ async fn work(engine: &Arc<Engine>, request: Request, observer: &Observer, then:
     let now = Timestamp::now();
     let running = &engine.running.version;
     let work = match request {
-        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
+        Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from, valid_at } => {
+            let from = from.map(|bundle| Carried { bundle, valid_at });
             if let (true, Some(version)) = (lift_veto, &version) {
                 engine.ledger.lift_veto(version, now)?;
             }
             let request = rollout::Request { version, allow_downgrade, resumes: false };
             if dry_run {
-                let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
-                let (found, _) = engine.find(Some(&request), bundle, freshness, now, observer).await?;
+                let (from, freshness) = (from.as_ref(), Freshness::Unconditional);
+                let (found, _) = engine.find(Some(&request), from, freshness, now, observer).await?;
                 return Ok(Told::found(&found, running));
             }
             match from {
-                Some(bundle) => Work::UpgradeFrom { request, bundle },
+                Some(from) => Work::UpgradeFrom { request, from },
                 None => Work::Upgrade(request),
             }
         }

@@ -27,10 +27,16 @@ impl ReleaseFolder {
     }
 
     pub(super) async fn listing(&self, limit: ByteLimit) -> Result<Vec<u8>, FetchError> {
+        self.read("releases.json", limit).await
+    }
+
+    /// A whole file of the folder, at most `limit` bytes.
+    pub(super) async fn read(&self, address: &str, limit: ByteLimit) -> Result<Vec<u8>, FetchError> {
+        let names = names_of(address)?;
         let path = self.path.clone();
         lost(spawn_blocking(move || {
-            let file = Dir::open(&path)?.open_foreign_file("releases.json", limit)?;
-            Ok(file.read(&path.join("releases.json"))?)
+            let shown = names.iter().fold(path.clone(), |path, name| path.join(name));
+            Ok(open(&path, &names, limit)?.read(&shown)?)
         }))
         .await
     }
@@ -43,8 +49,7 @@ impl ReleaseFolder {
         cap: ByteLimit,
         progress: &mut Progress<'_>,
     ) -> Result<u64, FetchError> {
-        let names = plain_names(address)
-            .ok_or_else(|| FetchError::Address { url: printable(address), refusal: UrlRefusal::OutsideFolder })?;
+        let names = names_of(address)?;
         let shown = names.iter().fold(self.path.clone(), |path, name| path.join(name));
         let path = self.path.clone();
         let file = lost(spawn_blocking(move || open(&path, &names, cap))).await?;
@@ -99,6 +104,11 @@ async fn copy_pieces(
         progress(copied, Some(length));
     }
     Ok(copied)
+}
+
+fn names_of(address: &str) -> Result<Vec<String>, FetchError> {
+    plain_names(address)
+        .ok_or_else(|| FetchError::Address { url: printable(address), refusal: UrlRefusal::OutsideFolder })
 }
 
 fn open(path: &Path, names: &[String], cap: ByteLimit) -> Result<CheckedFile, FetchError> {

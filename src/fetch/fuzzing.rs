@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Host, Url};
 
 use super::backoff::retry_after;
-use super::bundle::candidates;
+use super::bundle::named;
 use super::error::FetchError;
 use super::folder::plain_names;
 use super::github::Pages;
@@ -91,7 +91,7 @@ pub fn head(fields: &[(&[u8], &[u8])], status: u16, kept: u64) {
 
 /// An address that a listing or a redirect gives, judged against the listing's own and its settings.
 pub fn addresses(own: &str, hosts: &[&str], address: &str) {
-    for name in candidates(address).unwrap_or_default() {
+    for name in named(address).unwrap_or_default() {
         assert!(plain_names(&name).is_some(), "{name:?} may lead out of a bundle");
     }
     let hosts: Vec<HostName> = hosts.iter().filter_map(|host| host.parse().ok()).collect();

@@ -126,6 +126,14 @@ pub enum SkipReason {
     Digest,
 }
 
+impl Release {
+    /// Whether verified release metadata describes it, and not a listing alone.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.assets.iter().any(|asset| asset.described.is_some())
+    }
+}
+
 impl Asset {
     /// The file name that the listing gives it. Any text: never make a path of it.
     #[must_use]

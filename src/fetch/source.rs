@@ -81,7 +81,7 @@ impl ReleaseSource {
             Self::Listing(source) => source.releases(freshness, now).await,
             Self::GitHub(source) => source.releases(freshness, now).await,
             Self::Tuf(source) => source.releases(freshness, now).await,
-            Self::Bundle(source) => source.releases().await,
+            Self::Bundle(source) => source.releases(now).await,
         }
     }
 

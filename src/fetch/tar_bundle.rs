@@ -61,6 +61,14 @@ pub enum BundleError {
         /// The type flag.
         kind: char,
     },
+    /// No release metadata, where its freshness matters.
+    #[error(
+        "it holds no release metadata, so nothing says until when it counts: `cache export` on a node that follows source.tuf puts it in; or leave --valid-at out"
+    )]
+    NoMetadata,
+    /// No root of trust in this build.
+    #[error("this build holds no root of trust for release metadata, and cannot tell until when it counts")]
+    NoRoot,
     /// More entries than allowed.
     #[error("it has more than {ENTRIES} entries")]
     TooMany,

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,6 +42,9 @@ pub enum Request {
         /// From this bundle instead of the configured source; an absolute path.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<PathBuf>,
+        /// The time at which its metadata must have been valid; `None`: now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_at: Option<Timestamp>,
     },
     /// Explain what is gone to, or is not.
     Why {
@@ -96,7 +100,7 @@ pub enum Told {
         /// For what.
         because: String,
         /// When to look again.
-        until: jiff::Timestamp,
+        until: Timestamp,
     },
     /// A dry run: this would be done.
     WouldGo {
@@ -269,13 +273,12 @@ async fn answer(stream: tokio::net::UnixStream, site: Site, orders: mpsc::Sender
     };
     if request == Request::Status {
         let Site { engine, state } = site;
-        let gathered =
-            tokio::task::spawn_blocking(move || Status::gather(&engine, &state, jiff::Timestamp::now())).await;
+        let gathered = tokio::task::spawn_blocking(move || Status::gather(&engine, &state, Timestamp::now())).await;
         let status = gathered.map_err(io::Error::other)?;
         return send(&mut write, &Event::Status(Box::new(status))).await;
     }
     if let Request::Why { version } = request {
-        let explained = site.engine.why(version.as_ref(), jiff::Timestamp::now()).await;
+        let explained = site.engine.why(version.as_ref(), Timestamp::now()).await;
         let event = match explained {
             Ok((why, host)) => Event::Why(Box::new(Explained { why, host })),
             Err(error) => Event::Failed(Failure::of(&error)),

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use super::state::Activity;
 use super::worker::Worker;
 use crate::fetch::Freshness;
 use crate::rollout;
-use crate::upgrade::{Observer, Work};
+use crate::upgrade::{Carried, Observer, Work};
 
 impl Worker {
     /// An operator asks for something.
@@ -25,7 +24,8 @@ impl Worker {
                 let failure = Failure::busy("this node works on an upgrade already; `status` shows which");
                 answer.send(Event::Failed(failure)).ok();
             }
-            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from } => {
+            Request::Upgrade { version, allow_downgrade, lift_veto, dry_run, from, valid_at } => {
+                let from = from.map(|bundle| Carried { bundle, valid_at });
                 if let (true, Some(version)) = (lift_veto, &version)
                     && let Err(error) = self.engine.ledger.lift_veto(version, Timestamp::now())
                 {
@@ -38,7 +38,7 @@ impl Worker {
                 } else {
                     self.asked = Some(answer);
                     self.start(match from {
-                        Some(bundle) => Work::UpgradeFrom { request, bundle },
+                        Some(from) => Work::UpgradeFrom { request, from },
                         None => Work::Upgrade(request),
                     });
                 }
@@ -52,12 +52,12 @@ impl Worker {
         }
     }
 
-    fn dry_run(&self, request: rollout::Request, from: Option<PathBuf>, answer: oneshot::Sender<Event>) {
+    fn dry_run(&self, request: rollout::Request, from: Option<Carried>, answer: oneshot::Sender<Event>) {
         let engine = self.engine.clone();
         tokio::spawn(async move {
             let observer: Observer = Arc::new(|_| ());
-            let (bundle, freshness) = (from.as_deref(), Freshness::Unconditional);
-            let event = match engine.find(Some(&request), bundle, freshness, Timestamp::now(), &observer).await {
+            let (from, freshness) = (from.as_ref(), Freshness::Unconditional);
+            let event = match engine.find(Some(&request), from, freshness, Timestamp::now(), &observer).await {
                 Ok((found, _)) => Event::Told(Told::found(&found, &engine.running.version)),
                 Err(error) => Event::Failed(Failure::of(&error)),
             };

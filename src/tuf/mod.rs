@@ -30,6 +30,6 @@ pub use search::{Search, Step};
 pub use text::canonical;
 pub use trusted::{Novelty, TrustedSet, WithFinalRoot, WithRoot, WithSnapshot, WithTargets, WithTimestamp};
 pub use updater::{
-    Answer, Refreshed, RemoteFile, Repository, RoleStanding, SetAside, SetAsideReason, Standing, Store, UpdateError,
-    Updater, file_name, percent_encoded,
+    Answer, MetadataFiles, Refreshed, RemoteFile, Repository, RoleStanding, SetAside, SetAsideReason, Standing, Store,
+    UpdateError, Updater, file_name, percent_encoded,
 };

@@ -1,12 +1,13 @@
 //! What a source offers, and the source itself, to fetch it from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::engine::{Engine, Observer, Step};
 use super::error::UpgradeError;
+use super::run::Carried;
 use super::stage::blocking;
 use super::verdicts::attempt_of;
 use crate::fetch::{Bundle, Freshness, HttpSettings, Listing, Release, ReleaseSource};
@@ -31,26 +32,29 @@ impl Offer {
     /// Asks the bundle that an operator named, or else the configured source.
     pub(super) async fn ask(
         engine: &Engine,
-        bundle: Option<&Path>,
+        from: Option<&Carried>,
         freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<Self, UpgradeError> {
         observer(Step::Checking);
-        let source = match bundle {
-            Some(path) => open(path.to_owned()).await?,
+        let source = match from {
+            Some(from) => open(engine, from).await?,
             None => engine.source.clone().map_err(UpgradeError::Source)?.ok_or(UpgradeError::NoSource)?,
         };
         let mut listing = source.releases(freshness, now).await?;
-        if bundle.is_none() {
+        if from.is_none() {
             note_reliance(engine, &source, now)?;
             engine.last_offer.keep(&listing);
         } else {
-            // A bundle does not say what has to run before its release; verified metadata may have.
+            // A listing does not say what has to run before its release; verified metadata may have.
             let known = |version: &Version| engine.source.as_ref().ok()?.as_ref()?.known_terms(version);
             for release in &mut listing.releases {
                 // Who carries it here does not wait for its rollout.
-                let known = known(&release.version).unwrap_or_default();
+                let known = match release.is_described() {
+                    true => std::mem::take(&mut release.terms),
+                    false => known(&release.version).unwrap_or_default(),
+                };
                 release.terms = ReleaseTerms { rollout: None, ..known };
             }
         }
@@ -66,10 +70,10 @@ impl Offer {
         now: Timestamp,
         observer: &Observer,
     ) -> Result<Self, UpgradeError> {
-        let bundle = bundle_of(engine, trial)?;
-        let asked = Self::ask(engine, bundle.as_deref(), freshness, now, observer).await;
+        let from = bundle_of(engine, trial)?.map(|bundle| Carried { bundle, valid_at: None });
+        let asked = Self::ask(engine, from.as_ref(), freshness, now, observer).await;
         match asked {
-            Err(error) if bundle.is_some() => {
+            Err(error) if from.is_some() => {
                 tracing::info!(event = "bundle_gone", %error, "going on from the cache");
                 Ok(Self { resumed: Some(trial.candidate.version.clone()), ..Self::default() })
             }
@@ -149,7 +153,9 @@ fn bundle_of(engine: &Engine, trial: &Trial) -> Result<Option<PathBuf>, UpgradeE
     Ok(events.into_iter().find(|event| event.name == BUNDLE_EVENT).map(|event| event.detail.into()))
 }
 
-async fn open(path: PathBuf) -> Result<Arc<ReleaseSource>, UpgradeError> {
+async fn open(engine: &Engine, from: &Carried) -> Result<Arc<ReleaseSource>, UpgradeError> {
+    let path = from.bundle.clone();
     let bundle = blocking(move || Ok(Bundle::open(&path, &HttpSettings::default())?)).await?;
+    let bundle = bundle.with_metadata(engine.metadata.clone(), from.valid_at);
     Ok(Arc::new(ReleaseSource::Bundle(bundle)))
 }

@@ -1,6 +1,6 @@
 //! The story of one upgrade, top to bottom.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,13 +30,22 @@ pub enum Work {
     UpgradeFrom {
         /// What is asked for.
         request: Request,
-        /// The bundle's absolute path.
-        bundle: PathBuf,
+        /// The bundle.
+        from: Carried,
     },
     /// An operator wants a version back that this node ran before; `None`: the previous one.
     GoBack(Option<Version>),
     /// A trial was cut short: begin it again, at the archive.
     Resume(Box<Trial>),
+}
+
+/// A bundle that somebody carried here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Its absolute path.
+    pub bundle: PathBuf,
+    /// The time at which its metadata must have been valid; `None`: now. With a time, it must hold some.
+    pub valid_at: Option<Timestamp>,
 }
 
 /// What there is to do, found without doing it.
@@ -110,13 +119,13 @@ impl Engine {
     pub async fn find(
         self: &Arc<Self>,
         request: Option<&Request>,
-        bundle: Option<&Path>,
+        from: Option<&Carried>,
         freshness: Freshness,
         now: Timestamp,
         observer: &Observer,
     ) -> Result<(Found, Listing), UpgradeError> {
         self.require_ledger()?;
-        let offer = Offer::ask(self, bundle, freshness, now, observer).await?;
+        let offer = Offer::ask(self, from, freshness, now, observer).await?;
         Ok((self.judge(&offer, request, now)?, offer.listing))
     }
 
@@ -178,7 +187,7 @@ impl Engine {
             Work::Upgrade(_) | Work::UpgradeFrom { .. } => Freshness::Unconditional,
             _ => Freshness::Shared,
         };
-        let mut bundle = None;
+        let mut carried = None;
         let (request, trial) = match work {
             Work::GoBack(version) => return self.go_back(version, None, now, launcher, observer).await,
             Work::Resume(trial) if trial.purpose == Purpose::Rollback => {
@@ -187,8 +196,8 @@ impl Engine {
             }
             Work::Poll => (None, None),
             Work::Upgrade(request) => (Some(request), None),
-            Work::UpgradeFrom { request, bundle: path } => {
-                bundle = Some(path);
+            Work::UpgradeFrom { request, from } => {
+                carried = Some(from);
                 (Some(request), None)
             }
             Work::Resume(trial) => {
@@ -199,7 +208,7 @@ impl Engine {
         };
         let offer = match trial.as_ref() {
             Some(trial) => Offer::again(self, trial, freshness, now, observer).await?,
-            None => Offer::ask(self, bundle.as_deref(), freshness, now, observer).await?,
+            None => Offer::ask(self, carried.as_ref(), freshness, now, observer).await?,
         };
         let plan = match self.judge(&offer, request.as_ref(), now)? {
             Found::Plan(plan) => plan,
@@ -220,7 +229,7 @@ impl Engine {
             Direction::Down => Purpose::Downgrade,
         };
         let attempt = self.begin(&plan.version, purpose, trial.as_ref(), now)?;
-        if let Some(bundle) = bundle.as_deref().and_then(Path::to_str) {
+        if let Some(bundle) = carried.as_ref().and_then(|carried| carried.bundle.to_str()) {
             self.ledger.event(attempt, BUNDLE_EVENT, bundle, now)?;
         }
         // Somebody who named a version, or asked for an older one, may also want the state that fits it.

@@ -17,7 +17,7 @@ use exuvia::node::{App, engine, idle};
 use exuvia::publish::{Pack, pack};
 use exuvia::rollout::{Gate, Request};
 use exuvia::types::{ArchiveFormat, ReleaseId, Target};
-use exuvia::upgrade::{Ask, Done, Engine, Found, Observer, UpgradeError, Wait, Work};
+use exuvia::upgrade::{Ask, Carried, Done, Engine, Found, Observer, UpgradeError, Wait, Work};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -274,6 +274,10 @@ fn bundle(root: &Path) -> PathBuf {
     bundle
 }
 
+fn carried(bundle: &Path) -> Carried {
+    Carried { bundle: bundle.to_owned(), valid_at: None }
+}
+
 #[tokio::test]
 async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
     let (root, version) = real_tree();
@@ -281,7 +285,7 @@ async fn b8_a_bundle_needs_no_server_and_its_trial_is_begun_again_without_it() {
     let away = ("source.listing", "http://127.0.0.1:1/releases.json");
     for source in [&[][..], &[away]] {
         let node = Node::new(source);
-        let work = Work::UpgradeFrom { request: Request::default(), bundle: bundle.clone() };
+        let work = Work::UpgradeFrom { request: Request::default(), from: carried(&bundle) };
         let done = node.run(work).await;
         let Ok(Done::OnTrial { candidate, .. }) = done else { panic!("{done:?}") };
         assert_eq!(candidate.version.to_string(), version);
@@ -322,7 +326,7 @@ async fn b1_a_bundle_that_was_tampered_with_is_refused_like_any_download() {
     for bundle in [bundle(root.path()), root.path().join("tree")] {
         let node = Node::new(&[]);
         let request = Request { version: Some("9.0.0".parse().unwrap()), ..Request::default() };
-        let error = node.run(Work::UpgradeFrom { request, bundle }).await.unwrap_err();
+        let error = node.run(Work::UpgradeFrom { request, from: carried(&bundle) }).await.unwrap_err();
         assert!(error.is_verification() && !error.blames_release(), "{error}");
         node.is_as_before();
     }

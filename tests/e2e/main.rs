@@ -18,6 +18,7 @@ mod sim;
 mod support;
 
 mod activation;
+mod bundles;
 mod candidates;
 mod clocks;
 mod container;
@@ -33,6 +34,7 @@ mod lacking;
 mod load;
 mod many;
 mod mounts;
+mod neighbours;
 mod operators;
 mod overlap;
 mod pressure;

@@ -1,5 +1,6 @@
 //! A repository of release metadata as a source of releases.
 
+pub(super) mod carried;
 mod place;
 mod releases;
 mod remote;
@@ -8,11 +9,9 @@ use std::fs::File;
 use std::io::Seek;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
 
 use super::Progress;
 use super::error::FetchError;
@@ -24,19 +23,17 @@ use super::reach::{HostName, Reach, UrlRefusal, shown};
 use super::relay::{Reliance, say_skipped, take_turn};
 use super::settings::HttpSettings;
 use super::source::{Freshness, Place, empty_before, whole_after};
-use crate::sys::{Loose, PrivateDir, SysError};
-use crate::tuf::metadata::AnyMetadata;
-use crate::tuf::{Limits, Rules, SetAside, Standing, Store, UpdateError, Updater};
+use crate::sys::{Loose, PrivateDir};
+use crate::tuf::metadata::{AnyMetadata, TargetFile};
+use crate::tuf::{Limits, Rules, SetAside, Standing, UpdateError, Updater};
 use crate::types::{ByteLimit, Product, ReleaseTerms, Target, Version};
+use carried::open_store;
 use remote::{Remote, Sharing};
 
 pub use place::{TargetsPlace, TargetsPlaceError};
 
 /// Where github.com sends those who download what a release has.
 const GITHUB_HOSTS: [&str; 2] = ["objects.githubusercontent.com", "release-assets.githubusercontent.com"];
-
-/// How long to wait for another process that brings the same node's metadata up to date.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A repository after The Update Framework, and the places of its files.
 ///
@@ -220,7 +217,7 @@ impl TufSource {
         sharing: Option<&Sharing>,
         now: Timestamp,
     ) -> Result<Listing, (FetchError, bool)> {
-        let store = self.store().await.map_err(|error| (error, false))?;
+        let store = open_store(&self.trust).await.map_err(|error| (error, false))?;
         let remote = Remote {
             http: &self.http,
             base,
@@ -236,45 +233,14 @@ impl TufSource {
             let consistent = refreshed.set().root().consistent_snapshot == Some(true);
             (releases::listing(refreshed.targets(), &self.product, &self.target, Origin::Whole), consistent)
         });
-        for SetAside { file, reason } in updater.take_set_aside() {
-            tracing::warn!(event = "trust_set_aside", file, %reason, "what this node remembered there is not used");
-        }
+        say_set_aside(updater.take_set_aside());
         let Remote { origin, relied, received, .. } = updater.into_repository();
-        let (listing, consistent) = outcome.map_err(|error| (Self::explained(base, error), relied))?;
+        let (listing, consistent) = outcome.map_err(|error| (explained(base.to_string(), error), relied))?;
         self.memory().consistent = consistent;
         if let Some(sharing) = self.sharing.as_ref().filter(|_| index == 0) {
             sharing.store(received).await.map_err(|error| (error, false))?;
         }
         Ok(Listing { origin, ..listing })
-    }
-
-    fn explained(base: &Mirror, error: UpdateError<FetchError>) -> FetchError {
-        let url = base.to_string();
-        match error {
-            UpdateError::Metadata(source) => FetchError::Metadata { url, source: Box::new(source) },
-            UpdateError::Absent { file } => FetchError::NoMetadata { url: format!("{url}{file}") },
-            UpdateError::TooLong { file, limit } => FetchError::TooLong { url: format!("{url}{file}"), limit },
-            UpdateError::Download { source, .. } => source,
-            UpdateError::Storage(error) => FetchError::Trust(error),
-            UpdateError::Target { source, .. } => FetchError::NotDescribed { url, source },
-            UpdateError::Write(source) => FetchError::Write { url, source },
-        }
-    }
-
-    /// What this node trusts, for one update at a time.
-    async fn store(&self) -> Result<Store, FetchError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let trust = self.trust.clone();
-            let open = move || -> Result<Option<Store>, SysError> {
-                Store::open(PrivateDir::open_or_create(trust, Loose::RefuseWritable)?.as_dir())
-            };
-            match lost(spawn_blocking(move || Ok(open()))).await?.map_err(FetchError::Trust)? {
-                Some(store) => return Ok(store),
-                None if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-                None => return Err(FetchError::TrustBusy { folder: self.trust.clone() }),
-            }
-        }
     }
 
     /// Where this file can be had, in the order of the settings.
@@ -315,14 +281,7 @@ impl TufSource {
         let get = Get { is_last: place.is_last, ..Get::new(&url, &reach, cap, settings.asset_timeout) };
         let received = self.http.download_as(get, into, progress).await?;
         let received = whole_after(asset, into, received)?;
-        let write = |source| FetchError::Write { url: shown(&url), source };
-        let (described, mut copy) = (described.clone(), into.try_clone().map_err(write)?);
-        let verified = lost(spawn_blocking(move || Ok(described.verify(&mut copy)))).await?.map_err(write)?;
-        into.rewind().map_err(write)?;
-        if let Err(source) = verified {
-            into.set_len(0).map_err(write)?;
-            return Err(FetchError::NotDescribed { url: shown(&url), source });
-        }
+        hold_to(described, into, shown(&url)).await?;
         Ok(received)
     }
 
@@ -336,4 +295,36 @@ impl std::fmt::Display for TufSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.metadata[0].fmt(f)
     }
+}
+
+fn say_set_aside(set_aside: Vec<SetAside>) {
+    for SetAside { file, reason } in set_aside {
+        tracing::warn!(event = "trust_set_aside", file, %reason, "what this node remembered there is not used");
+    }
+}
+
+/// Why an update from there ended, with the address of the file.
+fn explained(url: String, error: UpdateError<FetchError>) -> FetchError {
+    match error {
+        UpdateError::Metadata(source) => FetchError::Metadata { url, source: Box::new(source) },
+        UpdateError::Absent { file } => FetchError::NoMetadata { url: format!("{url}{file}") },
+        UpdateError::TooLong { file, limit } => FetchError::TooLong { url: format!("{url}{file}"), limit },
+        UpdateError::Download { source, .. } => source,
+        UpdateError::Storage(error) => FetchError::Trust(error),
+        UpdateError::Target { source, .. } => FetchError::NotDescribed { url, source },
+        UpdateError::Write(source) => FetchError::Write { url, source },
+    }
+}
+
+/// Holds what was received against its description; what differs is not kept. The file is at its start afterwards.
+pub(super) async fn hold_to(described: &TargetFile, into: &mut File, url: String) -> Result<(), FetchError> {
+    let write = |source| FetchError::Write { url: url.clone(), source };
+    let (described, mut copy) = (described.clone(), into.try_clone().map_err(write)?);
+    let verified = lost(spawn_blocking(move || Ok(described.verify(&mut copy)))).await?.map_err(write)?;
+    into.rewind().map_err(write)?;
+    if let Err(source) = verified {
+        into.set_len(0).map_err(write)?;
+        return Err(FetchError::NotDescribed { url, source });
+    }
+    Ok(())
 }

@@ -85,7 +85,7 @@ impl Sharing {
 }
 
 /// The longest file of that name; a role that is not of the top level is no longer than targets.
-fn limit(file: &str) -> ByteLimit {
+pub(super) fn limit(file: &str) -> ByteLimit {
     let limits = Limits::default();
     match file {
         TIMESTAMP => limits.timestamp,

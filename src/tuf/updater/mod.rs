@@ -8,6 +8,7 @@
 //!   and set aside when it does not pass.
 
 mod body;
+mod carried;
 mod error;
 mod name;
 mod repository;
@@ -26,6 +27,7 @@ use super::trusted::{Novelty, TrustedSet, WithFinalRoot, WithRoot, WithSnapshot,
 use crate::types::ByteLimit;
 use body::Body;
 
+pub use carried::MetadataFiles;
 pub use error::UpdateError;
 pub use name::{file_name, percent_encoded};
 pub use repository::{Answer, RemoteFile, Repository};

@@ -67,6 +67,14 @@ impl Store {
         Ok(Some(Self { dir: dir.clone(), history, state, set_aside: Vec::new(), _lock: lock }))
     }
 
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    pub(super) fn history(&self) -> &Dir {
+        &self.history
+    }
+
     pub(super) fn take_set_aside(&mut self) -> Vec<SetAside> {
         std::mem::take(&mut self.set_aside)
     }
