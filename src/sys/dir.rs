@@ -35,6 +35,23 @@ pub enum Loose {
     RefuseWritable,
 }
 
+/// What has a name in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it is a folder; anything else is counted as a file.
+    pub is_folder: bool,
+    /// When its content was last changed, by the file system's clock.
+    pub modified: SystemTime,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// When its content was last changed; nothing before 1970.
+fn moment(stat: &rustix::fs::Stat) -> SystemTime {
+    let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(stat.st_mtime).unwrap_or(0), nanos)
+}
+
 impl Dir {
     /// Opens an existing folder. Its last component may not be a symbolic link; nothing else is checked.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SysError> {
@@ -255,9 +272,29 @@ impl Dir {
     pub fn modified(&self, name: &str) -> Result<(SystemTime, u64), SysError> {
         let stat = rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| SysError::io("examine", self.shown(name), errno))?;
-        let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        let since = Duration::new(u64::try_from(stat.st_mtime).unwrap_or(0), nanos);
-        Ok((SystemTime::UNIX_EPOCH + since, u64::try_from(stat.st_size).unwrap_or(0)))
+        Ok((moment(&stat), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// What has that name; `None`: nothing has. Follows no link, opens nothing.
+    pub fn look(&self, name: &str) -> Result<Option<Seen>, SysError> {
+        match rustix::fs::statat(self.fd.as_fd(), self.plain(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Seen {
+                is_folder: FileType::from_raw_mode(stat.st_mode).is_dir(),
+                modified: moment(&stat),
+                length: u64::try_from(stat.st_size).unwrap_or(0),
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(SysError::io("examine", self.shown(name), errno)),
+        }
+    }
+
+    /// What the clock of the file system says: when a file that is made in this folder now was last changed. A file
+    /// system on another host has a clock of its own.
+    pub fn clock(&self) -> Result<SystemTime, SysError> {
+        let mut file = self.unnamed_file()?;
+        io::Write::write_all(&mut file, b".").map_err(|error| SysError::io("write in", &self.path, error))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| SysError::io("examine a file in", &self.path, errno))?;
+        Ok(moment(&stat))
     }
 
     /// Whether anything of that name is there, of whatever kind.

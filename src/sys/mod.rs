@@ -43,7 +43,7 @@ pub use clock::{BootClock, BootId, Moment};
 pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use descent::{kill_marked, kill_strays, own_children};
-pub use dir::{Dir, Loose, PrivateDir, same_file};
+pub use dir::{Dir, Loose, PrivateDir, Seen, same_file};
 pub use error::{Refusal, SysError};
 pub use expendable::expendable;
 pub use from_start::FromStart;

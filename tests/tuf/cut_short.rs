@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use exuvia::publish::repo::{Desk, Folder, Hold, Place, PlaceError, RepoError, Rotation, Settled};
+use exuvia::publish::repo::{Desk, Folder, Hold, Place, PlaceError, RepoError, Rotation, Settled, Stored};
 use exuvia::sys::SysError;
 use exuvia::tuf::metadata::RoleType;
 use exuvia::types::ByteLimit;
@@ -59,6 +59,14 @@ impl Place for Failing {
 
     fn names(&self, folder: &str) -> Result<Vec<String>, PlaceError> {
         self.inner.names(folder)
+    }
+
+    fn files(&self, folder: &str) -> Result<Vec<Stored>, PlaceError> {
+        self.inner.files(folder)
+    }
+
+    fn sweep(&self, folder: &str) -> Result<usize, PlaceError> {
+        self.inner.sweep(folder)
     }
 
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {

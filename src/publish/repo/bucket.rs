@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
@@ -14,7 +15,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use super::claim::{Claims, Outcome};
-use super::place::{Hold, Place, PlaceError};
+use super::place::{Hold, Place, PlaceError, Stored};
 use crate::types::ByteLimit;
 
 /// A repository in an object store that speaks S3. Nothing of it is trusted: what was written is read back, and no
@@ -178,16 +179,42 @@ impl Store {
             files.extend(page.result.objects.into_iter().filter_map(|meta| Some((name(&meta.location)?, meta))));
             folders.extend(page.result.common_prefixes.iter().filter_map(name));
             if files.len() + folders.len() > MOST_NAMES {
-                return Err(PlaceError::Unlike {
-                    place: self.shown.clone(),
-                    path: folder.to_owned(),
-                    how: "lists more files than any repository has",
-                });
+                return Err(self.too_many(folder));
             }
             page_token = page.page_token;
             if page_token.is_none() {
                 return Ok((files, folders));
             }
+        }
+    }
+
+    /// Every object below a folder, a thousand to a request.
+    pub(super) async fn list_below(&self, folder: &str) -> Result<Vec<Stored>, PlaceError> {
+        let prefix = format!("{}/", self.key(folder));
+        let (mut files, mut page_token) = (Vec::new(), None);
+        loop {
+            let options = PaginatedListOptions { page_token, ..PaginatedListOptions::default() };
+            let page = self.s3.list_paginated(Some(&prefix), options).await.map_err(self.failed(folder))?;
+            files.extend(page.result.objects.into_iter().filter_map(|meta| {
+                let path = meta.location.as_ref().strip_prefix(&prefix)?;
+                let modified = Timestamp::from_second(meta.last_modified.timestamp()).unwrap_or_default();
+                Some(Stored { path: format!("{folder}/{path}"), length: meta.size, modified })
+            }));
+            if files.len() > MOST_NAMES {
+                return Err(self.too_many(folder));
+            }
+            page_token = page.page_token;
+            if page_token.is_none() {
+                return Ok(files);
+            }
+        }
+    }
+
+    fn too_many(&self, folder: &str) -> PlaceError {
+        PlaceError::Unlike {
+            place: self.shown.clone(),
+            path: folder.to_owned(),
+            how: "lists more files than any repository has",
         }
     }
 
@@ -294,6 +321,17 @@ impl Place for Bucket {
     fn names(&self, folder: &str) -> Result<Vec<String>, PlaceError> {
         let (files, folders) = self.0.wait(self.0.list(folder))?;
         Ok(files.into_iter().map(|(name, _)| name).chain(folders).collect())
+    }
+
+    fn files(&self, folder: &str) -> Result<Vec<Stored>, PlaceError> {
+        let mut files = self.0.wait(self.0.list_below(folder))?;
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// What was half-uploaded shows in no list of objects: a rule of the bucket's own clears it away.
+    fn sweep(&self, _: &str) -> Result<usize, PlaceError> {
+        Ok(0)
     }
 
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {

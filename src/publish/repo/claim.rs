@@ -31,6 +31,8 @@ pub(super) enum Outcome {
 pub(super) struct Claim {
     store: Arc<Store>,
     path: String,
+    /// When it was taken, by the store's clock.
+    taken: Timestamp,
     renewed: Arc<Mutex<Renewed>>,
     renewal: JoinHandle<()>,
 }
@@ -80,8 +82,8 @@ impl Claims {
                 others(store, &path).await
             });
             let since = match others {
-                Ok(None) => return Ok(Outcome::Ours(self.hold(path, renewed))),
-                Ok(Some(since)) => since,
+                Ok((taken, None)) => return Ok(Outcome::Ours(self.hold(path, taken, renewed))),
+                Ok((_, Some(since))) => since,
                 Err(error) => {
                     // What could not be judged is not left to hold others up.
                     store.wait(store.delete(&path)).ok();
@@ -96,15 +98,16 @@ impl Claims {
         }
     }
 
-    fn hold(&self, path: String, renewed: Renewed) -> Claim {
+    fn hold(&self, path: String, taken: Timestamp, renewed: Renewed) -> Claim {
         let renewed = Arc::new(Mutex::new(renewed));
         let renewal = self.0.runtime.spawn(renew(self.0.clone(), path.clone(), renewed.clone()));
-        Claim { store: self.0.clone(), path, renewed, renewal }
+        Claim { store: self.0.clone(), path, taken, renewed, renewal }
     }
 }
 
-/// Since when somebody else has a claim that counts. Those that do not any more are removed.
-async fn others(store: &Store, own: &str) -> Result<Option<Timestamp>, PlaceError> {
+/// The time by the store's clock, and since when somebody else has a claim that counts. Those that do not any more are
+/// removed.
+async fn others(store: &Store, own: &str) -> Result<(Timestamp, Option<Timestamp>), PlaceError> {
     let (claims, _) = store.list(FOLDER).await?;
     let time = |claim: &object_store::ObjectMeta| claim.last_modified.timestamp();
     let own_name = own.rsplit('/').next().unwrap_or(own);
@@ -119,12 +122,15 @@ async fn others(store: &Store, own: &str) -> Result<Option<Timestamp>, PlaceErro
     for name in judged.over {
         store.delete(&format!("{FOLDER}/{name}")).await?;
     }
-    Ok(judged.newest.map(|seconds| Timestamp::from_second(seconds).unwrap_or_default()))
+    let moment = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
+    Ok((moment(judged.now), judged.newest.map(moment)))
 }
 
 /// What the claims that a store lists come to.
 #[derive(Debug, PartialEq, Eq)]
 struct Judged<'a> {
+    /// When the own one was written, in seconds by the store's clock.
+    now: i64,
     /// When the newest of the others was written, in seconds by the store's clock.
     newest: Option<i64>,
     /// Those that do not count any more.
@@ -139,7 +145,7 @@ impl<'a> Judged<'a> {
         let is_over = |time: i64| now.saturating_sub(time) > LEASE.as_secs().cast_signed();
         let newest = others.iter().map(|(_, time)| *time).filter(|time| !is_over(*time)).max();
         let over = others.iter().filter(|(_, time)| is_over(*time)).map(|(name, _)| *name).collect();
-        Some(Self { newest, over })
+        Some(Self { now, newest, over })
     }
 }
 
@@ -180,6 +186,10 @@ impl Hold for Claim {
         let is_fresh = || self.renewed.lock().unwrap_or_else(PoisonError::into_inner).is_fresh();
         Ok(is_fresh() && self.store.wait(self.store.holds(&self.path))? && is_fresh())
     }
+
+    fn time(&self) -> Result<Timestamp, PlaceError> {
+        Ok(self.taken)
+    }
 }
 
 impl fmt::Debug for Claim {
@@ -203,9 +213,9 @@ mod tests {
     #[test]
     fn a_claim_counts_for_ten_minutes_by_the_store_s_clock() {
         let claims = [("old", 1_000), ("young", 1_001), ("own", 1_601), ("ahead", 9_999)];
-        assert_eq!(Judged::of(&claims, "own"), Some(Judged { newest: Some(9_999), over: vec!["old"] }));
-        assert_eq!(Judged::of(&claims[..3], "own"), Some(Judged { newest: Some(1_001), over: vec!["old"] }));
-        assert_eq!(Judged::of(&claims[2..3], "own"), Some(Judged { newest: None, over: vec![] }));
+        assert_eq!(Judged::of(&claims, "own"), Some(Judged { now: 1_601, newest: Some(9_999), over: vec!["old"] }));
+        assert_eq!(Judged::of(&claims[..3], "own"), Some(Judged { now: 1_601, newest: Some(1_001), over: vec!["old"] }));
+        assert_eq!(Judged::of(&claims[2..3], "own"), Some(Judged { now: 1_601, newest: None, over: vec![] }));
         assert_eq!(Judged::of(&claims[..2], "own"), None);
     }
 

@@ -83,16 +83,17 @@ impl Desk {
         Self { place, hold: None, now, root: None, current: None, staged: Staged::default(), broken: None }
     }
 
-    /// Finishes a publication that was cut short.
-    pub(super) fn finish(&mut self) -> Result<(), RepoError> {
+    /// Finishes a publication that was cut short, and says what readers see of it now.
+    pub(super) fn finish(&mut self) -> Result<Vec<(RoleType, u64)>, RepoError> {
+        let mut published = Vec::new();
         if self.was_cut_short()? {
-            self.publish()?;
+            published = self.publish()?;
             self.load()?;
         }
         self.clear_leftovers()?;
         match self.broken.take() {
             Some(source) => Err(RepoError::Published { place: self.place.shown(), source }),
-            None => Ok(()),
+            None => Ok(published),
         }
     }
 

@@ -34,6 +34,23 @@ pub enum RepoError {
     /// The right to publish has passed to somebody else meanwhile.
     #[error("another run has taken over {0}, because this one took too long; nothing was published. Try again")]
     Overtaken(String),
+    /// The right to remove files has passed to somebody else meanwhile.
+    #[error(
+        "another run has taken over {place}, because this one took too long; it had removed {removed} files that no \
+         reader needs, and stopped. Try again"
+    )]
+    SweepOvertaken {
+        /// The repository.
+        place: String,
+        /// How many were gone by then.
+        removed: usize,
+    },
+    /// Metadata of roles that this tool does not read, which name files of their own.
+    #[error(
+        "{0} delegates to other roles, whose files cannot be told from those that nobody needs; nothing was removed. \
+         Remove superseded files with the tool that made it"
+    )]
+    Delegates(String),
     /// What lies there does not hold together.
     #[error(
         "what is published in {place} does not verify: {source}. Nothing was changed. Either it was tampered with, or \
@@ -177,8 +194,9 @@ impl ToolError for RepoError {
             Self::Place(error) => error.exit(),
             Self::Key(error) => error.exit(),
             Self::Storage(_) => Exit::Storage,
-            Self::Busy(_) | Self::Overtaken(_) | Self::Taken(_) => Exit::Busy,
-            Self::Published { .. } | Self::Missing { .. } | Self::Format { .. } | Self::NoCharter => Exit::Verification,
+            Self::Busy(_) | Self::Overtaken(_) | Self::SweepOvertaken { .. } | Self::Taken(_) => Exit::Busy,
+            Self::Published { .. } | Self::Missing { .. } | Self::Format { .. } => Exit::Verification,
+            Self::NoCharter | Self::Delegates(_) => Exit::Verification,
             Self::SignatureLength { .. } | Self::Archive { .. } | Self::PublishedOtherwise(_) => Exit::Verification,
             Self::Write(_) | Self::Sign(_) | Self::LastVersion(_) => Exit::Unexpected,
             Self::NotARepository(_)

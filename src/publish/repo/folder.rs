@@ -1,7 +1,9 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::place::{Hold, Place, PlaceError};
+use jiff::Timestamp;
+
+use super::place::{Hold, Place, PlaceError, Stored};
 use crate::publish::tree;
 use crate::sys::{Dir, DirLock, SysError};
 use crate::types::ByteLimit;
@@ -51,6 +53,25 @@ impl Folder {
         // What a killed run left.
         dir.sweep()?;
         Ok((dir, name))
+    }
+
+    /// Visits a folder and all that lie in it, with their paths. Links are not followed.
+    fn below(
+        &self,
+        folder: &str,
+        visit: &mut dyn FnMut(&Dir, &str) -> Result<(), SysError>,
+    ) -> Result<(), SysError> {
+        let Some((dir, _)) = self.find(&format!("{folder}/"))? else { return Ok(()) };
+        let mut open = vec![(dir, folder.to_owned())];
+        while let Some((dir, path)) = open.pop() {
+            visit(&dir, &path)?;
+            for name in dir.names()? {
+                if dir.look(&name)?.is_some_and(|seen| seen.is_folder) {
+                    open.push((dir.foreign_subdir(&name)?, format!("{path}/{name}")));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -107,13 +128,50 @@ impl Place for Folder {
         Ok(names)
     }
 
+    fn files(&self, folder: &str) -> Result<Vec<Stored>, PlaceError> {
+        let mut files = Vec::new();
+        self.below(folder, &mut |dir, folder| {
+            for name in dir.names()?.into_iter().filter(|name| !name.starts_with('.')) {
+                // Gone meanwhile: readers and other programs do as they like.
+                if let Some(seen) = dir.look(&name)?.filter(|seen| !seen.is_folder) {
+                    let modified = Timestamp::try_from(seen.modified).unwrap_or_default();
+                    files.push(Stored { path: format!("{folder}/{name}"), length: seen.length, modified });
+                }
+            }
+            Ok(())
+        })?;
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    fn sweep(&self, folder: &str) -> Result<usize, PlaceError> {
+        let mut swept = 0;
+        self.below(folder, &mut |dir, _| {
+            swept += dir.sweep()?;
+            Ok(())
+        })?;
+        Ok(swept)
+    }
+
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {
-        Ok(tree::lock(&self.0)?.map(|lock| Box::new(lock) as Box<dyn Hold>))
+        let lock = tree::lock(&self.0)?;
+        Ok(lock.map(|lock| Box::new(Held { _lock: lock, dir: self.0.clone() }) as Box<dyn Hold>))
     }
 }
 
-impl Hold for DirLock {
+/// The right to change the folder. The kernel takes it back with the process, and not before.
+#[derive(Debug)]
+struct Held {
+    _lock: DirLock,
+    dir: Dir,
+}
+
+impl Hold for Held {
     fn is_still_ours(&self) -> Result<bool, PlaceError> {
         Ok(true)
+    }
+
+    fn time(&self) -> Result<Timestamp, PlaceError> {
+        Ok(Timestamp::try_from(self.dir.clock()?).unwrap_or_default())
     }
 }

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use jiff::Timestamp;
+
 use super::bucket::Bucket;
 use super::folder::Folder;
 use crate::console::{Exit, ToolError};
@@ -33,6 +35,13 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// The names of the files in a folder; none where it is missing.
     fn names(&self, folder: &str) -> Result<Vec<String>, PlaceError>;
 
+    /// Every file below a folder, at any depth, in order of paths; none where it is missing.
+    fn files(&self, folder: &str) -> Result<Vec<Stored>, PlaceError>;
+
+    /// Removes what a killed run left half-written below a folder, if the place shows such a thing, and says how many
+    /// files that were. For whoever has the right to change the repository.
+    fn sweep(&self, folder: &str) -> Result<usize, PlaceError>;
+
     /// Takes the right to change the repository. `None`: somebody else has it for too long.
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError>;
 }
@@ -41,6 +50,21 @@ pub trait Place: fmt::Debug + Send + Sync {
 pub trait Hold: fmt::Debug {
     /// Whether nobody else can have taken it meanwhile.
     fn is_still_ours(&self) -> Result<bool, PlaceError>;
+
+    /// The time by the clock that dates the files of the place; never later than it is there, and earlier by no more
+    /// than the right has been held.
+    fn time(&self) -> Result<Timestamp, PlaceError>;
+}
+
+/// A file of a place, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its path in the place.
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// When it was last written, by the clock of the place, to the second or better.
+    pub modified: Timestamp,
 }
 
 /// Why a place did not do what it was asked for.
@@ -97,7 +121,7 @@ pub enum PlaceError {
         /// The place.
         place: String,
         /// When it said so last.
-        since: jiff::Timestamp,
+        since: Timestamp,
     },
 }
 
@@ -134,11 +158,15 @@ impl ToolError for PlaceError {
     }
 }
 
+/// What readers are served, and nothing else.
+pub(super) const PUBLIC: &str = "public";
 /// What readers are served: metadata below `metadata`, files below `targets`.
 pub(super) const METADATA: &str = "public/metadata";
 pub(super) const TARGETS: &str = "public/targets";
 /// What still lacks signatures, beside what readers are served.
 pub(super) const STAGED: &str = "staged";
+/// Where a check of the place writes what it removes again.
+pub(super) const SCRATCH: &str = "doctor";
 
 /// The place that an operator names: a folder, or an object store. `make` makes a folder where it is missing.
 pub fn open_place(name: &str, make: bool) -> Result<Box<dyn Place>, PlaceError> {

@@ -40,7 +40,7 @@ pub(super) struct Wish<'a> {
     pub(super) renew: bool,
 }
 
-const SNAPSHOT_OF_TARGETS: &str = "targets.json";
+pub(super) const SNAPSHOT_OF_TARGETS: &str = "targets.json";
 
 impl Desk {
     /// Signs what may be signed, publishes what is complete, and stages the rest.
