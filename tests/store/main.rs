@@ -5,6 +5,9 @@
 
 #[path = "../support/port.rs"]
 mod port;
+mod doctor;
+mod gc;
+mod large;
 mod server;
 
 use std::fs;

@@ -15,9 +15,9 @@ use crate::shop::{Shop, client_at, v};
 
 /// A place whose power fails after so many changes.
 #[derive(Debug)]
-struct Failing {
-    inner: Folder,
-    left: Arc<AtomicUsize>,
+pub struct Failing {
+    pub inner: Folder,
+    pub left: Arc<AtomicUsize>,
 }
 
 impl Failing {
@@ -69,12 +69,80 @@ impl Place for Failing {
         self.inner.sweep(folder)
     }
 
+    fn remove_folder(&self, folder: &str) -> Result<(), PlaceError> {
+        self.step()?;
+        self.inner.remove_folder(folder)
+    }
+
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {
         self.inner.lock()
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// A place whose right to change it is somebody else's by the time it is looked at again.
+#[derive(Debug)]
+pub struct Overtaken(pub Folder);
+
+#[derive(Debug)]
+struct Lost(Box<dyn Hold>);
+
+impl Hold for Lost {
+    fn is_still_ours(&self) -> Result<bool, PlaceError> {
+        Ok(false)
+    }
+
+    fn time(&self) -> Result<jiff::Timestamp, PlaceError> {
+        self.0.time()
+    }
+}
+
+impl Place for Overtaken {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+
+    fn read(&self, path: &str, limit: ByteLimit) -> Result<Option<Vec<u8>>, PlaceError> {
+        self.0.read(path, limit)
+    }
+
+    fn copy(&self, path: &str, limit: ByteLimit, into: &mut dyn Write) -> Result<bool, PlaceError> {
+        self.0.copy(path, limit, into)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+        self.0.write(path, bytes)
+    }
+
+    fn write_from(&self, path: &str, content: &mut dyn Read, length: u64) -> Result<(), PlaceError> {
+        self.0.write_from(path, content, length)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), PlaceError> {
+        self.0.remove(path)
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, PlaceError> {
+        self.0.names(folder)
+    }
+
+    fn files(&self, folder: &str) -> Result<Vec<Stored>, PlaceError> {
+        self.0.files(folder)
+    }
+
+    fn sweep(&self, folder: &str) -> Result<usize, PlaceError> {
+        self.0.sweep(folder)
+    }
+
+    fn remove_folder(&self, folder: &str) -> Result<(), PlaceError> {
+        self.0.remove_folder(folder)
+    }
+
+    fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {
+        Ok(self.0.lock()?.map(|hold| Box::new(Lost(hold)) as Box<dyn Hold>))
+    }
+}
+
+pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

@@ -7,6 +7,7 @@
 mod cut_short;
 mod delegations;
 mod floors;
+mod gc;
 mod repo;
 mod roots;
 mod shop;

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStoreExt as _, RetryConfig, WriteMultipart};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig, WriteMultipart};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
 
 use super::claim::{Claims, Outcome};
+use super::doctor::{Check, Point, Scratch};
 use super::place::{Hold, Place, PlaceError, Stored};
 use crate::types::ByteLimit;
 
@@ -276,6 +278,44 @@ impl Store {
     }
 }
 
+/// So many create the same object at once.
+const CREATORS: usize = 8;
+
+impl Bucket {
+    /// Whether a condition of a write holds. Nothing of ours depends on it; other tools may.
+    fn conditional(&self, path: &str) -> Check {
+        let outcomes = self.0.wait(async {
+            let location = self.0.location(path)?;
+            let create = |number: usize| {
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let content = format!("creator {number}").into_bytes().into();
+                self.0.s3.put_opts(&location, content, options)
+            };
+            Ok(join_all((0..CREATORS).map(create)).await)
+        });
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(error) => return Check::refused(Point::Conditional, &error),
+        };
+        let remedy = "nothing here depends on it; do not let other tools rely on conditional writes there";
+        let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        let refused = |outcome: &&Result<_, object_store::Error>| {
+            !matches!(outcome, Ok(_) | Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }))
+        };
+        match (won, outcomes.iter().find(refused)) {
+            (_, Some(Err(error))) => {
+                let error = PlaceError::store(&self.0.shown, path, error);
+                Check::warn(Point::Conditional, format!("a conditional write is no request that it knows: {error}"), remedy)
+            }
+            (1, _) => Check::ok(Point::Conditional, format!("of {CREATORS} who create an object at once one is told so")),
+            (won, _) => {
+                let found = format!("of {CREATORS} who create an object at once {won} are told so");
+                Check::warn(Point::Conditional, found, remedy)
+            }
+        }
+    }
+}
+
 impl Place for Bucket {
     fn shown(&self) -> String {
         self.0.shown.clone()
@@ -332,6 +372,19 @@ impl Place for Bucket {
     /// What was half-uploaded shows in no list of objects: a rule of the bucket's own clears it away.
     fn sweep(&self, _: &str) -> Result<usize, PlaceError> {
         Ok(0)
+    }
+
+    fn remove_folder(&self, folder: &str) -> Result<(), PlaceError> {
+        self.0.wait(async {
+            for file in self.0.list_below(folder).await? {
+                self.0.delete(&file.path).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn examine(&self, scratch: &mut Scratch<'_>) -> Vec<Check> {
+        vec![self.conditional(&scratch.path("conditional"))]
     }
 
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {

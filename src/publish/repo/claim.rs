@@ -175,7 +175,7 @@ fn about() -> Vec<u8> {
     format!("a run of exuvia-release, process {}, changes this repository\n", std::process::id()).into_bytes()
 }
 
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     // Without it, the time tells two runs apart as well as it can.
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     getrandom::u64().unwrap_or(u64::from(clock) << 16 | u64::from(std::process::id()))

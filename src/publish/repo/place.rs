@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use jiff::Timestamp;
 
 use super::bucket::Bucket;
+use super::doctor::{Check, Scratch};
 use super::folder::Folder;
 use crate::console::{Exit, ToolError};
 use crate::sys::SysError;
@@ -41,6 +42,14 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// Removes what a killed run left half-written below a folder, if the place shows such a thing, and says how many
     /// files that were. For whoever has the right to change the repository.
     fn sweep(&self, folder: &str) -> Result<usize, PlaceError>;
+
+    /// Removes a folder with everything in it. Gone already is fine.
+    fn remove_folder(&self, folder: &str) -> Result<(), PlaceError>;
+
+    /// Tries what places of this kind alone do, in the folder of a check.
+    fn examine(&self, _scratch: &mut Scratch<'_>) -> Vec<Check> {
+        Vec::new()
+    }
 
     /// Takes the right to change the repository. `None`: somebody else has it for too long.
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError>;

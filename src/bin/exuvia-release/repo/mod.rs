@@ -1,6 +1,7 @@
 //! `exuvia-release repo`: release metadata, signed by those whom its root names.
 
 mod common;
+mod doctor;
 mod gc;
 mod init;
 mod releases;
@@ -55,6 +56,7 @@ enum Verb {
     Refresh(roles::Refresh),
     Rotate(roles::Rotate),
     Renew(roles::Renew),
+    Doctor(doctor::Doctor),
     Gc(gc::Gc),
     Status(status::Status),
     Verify(verify::Verify),
@@ -73,6 +75,7 @@ impl Repo {
             Verb::Refresh(verb) => verb.run(json),
             Verb::Rotate(verb) => verb.run(json),
             Verb::Renew(verb) => verb.run(json),
+            Verb::Doctor(verb) => verb.run(json),
             Verb::Gc(verb) => verb.run(json),
             Verb::Status(verb) => verb.run(json),
             Verb::Verify(verb) => verb.run(json),

@@ -10,6 +10,8 @@
 
 mod names;
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
