@@ -5,6 +5,7 @@
 //! public/metadata/   N.root.json, N.targets.json, N.snapshot.json, timestamp.json: what readers are served
 //! public/targets/    PRODUCT/VERSION/SHA256.ASSET
 //! staged/            drafts that lack signatures: no reader asks for them
+//! doctor/            for a moment, what a check of the place writes
 //! ```
 //!
 //! Guarantees, against slips at the release desk, a run that is cut short, and whoever can write there but

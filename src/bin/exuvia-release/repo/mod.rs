@@ -37,8 +37,9 @@ use clap::{Args, Subcommand};
     --waves 1%@0h,10%@6h,100%@24h --key keys/me.key --key keys/online.key\n  \
     Stop it:\n    \
     exuvia-release repo rollout halt 1.4.0 --to repo --key keys/me.key --key keys/online.key\n  \
-    For a timer, every hour:\n    \
-    exuvia-release repo refresh --to repo --key keys/online.key")]
+    For a timer, every hour, and every week:\n    \
+    exuvia-release repo refresh --to repo --key keys/online.key\n    \
+    exuvia-release repo gc --to repo")]
 pub(crate) struct Repo {
     #[command(subcommand)]
     verb: Verb,
