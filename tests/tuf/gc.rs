@@ -49,8 +49,15 @@ fn archive_of(shop: &Shop, version: &str) -> std::path::PathBuf {
     files.into_iter().find(|file| file.extension().is_some_and(|end| end == "zst")).unwrap()
 }
 
+/// Why each went. An archive and its signature go in the order of their digests.
 fn whys(swept: &Swept) -> Vec<Gone> {
-    swept.files.iter().map(|(_, _, gone)| *gone).collect()
+    let mut whys: Vec<_> = swept.files.iter().map(|(_, _, gone)| *gone).collect();
+    whys.sort_by_key(|gone| match gone {
+        Gone::Archive => 0,
+        Gone::Signature => 1,
+        Gone::Superseded | Gone::Scratch => 2,
+    });
+    whys
 }
 
 #[test]
@@ -171,6 +178,7 @@ fn nothing_goes_where_what_is_published_does_not_verify() {
     assert!(matches!(sweep(&shop, 7), Err(RepoError::Format { .. })));
     fs::remove_file(shop.path("repo/staged/targets.json")).unwrap();
     shop.offers(&["1.4.0", "1.5.0"]);
+    age(&shop, 100);
     assert_eq!(sweep(&shop, 7).unwrap().files.len(), 4);
 }
 
@@ -226,10 +234,10 @@ fn names_that_no_repository_gives_are_left_and_named() {
         fs::create_dir_all(shop.path("repo").join(path).parent().unwrap()).unwrap();
         fs::write(shop.path("repo").join(path), "x").unwrap();
     }
+    age(&shop, 100);
     fs::write(shop.path("precious"), "nobody's business here").unwrap();
     std::os::unix::fs::symlink(shop.path("precious"), shop.path("repo/public/link")).unwrap();
     std::os::unix::fs::symlink(shop.path("."), shop.path("repo/public/targets/away")).unwrap();
-    age(&shop, 100);
     let swept = sweep(&shop, 7).unwrap();
     let odd: Vec<_> = swept.odd.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(odd.len(), strange.len() + 2);
