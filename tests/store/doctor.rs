@@ -57,9 +57,8 @@ fn a_store_that_ignores_conditions_is_warned_of_and_can_be_used() {
 fn a_store_whose_listing_lags_fails() {
     let moto = Moto::start();
     let empty = "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>";
-    let between = Between::start(&moto, move |request| match request.path.contains("list-type=2") {
-        true => Verdict::Answer(empty.into()),
-        false => Verdict::Pass,
+    let between = Between::start(&moto, move |request| {
+        if request.path.contains("list-type=2") { Verdict::Answer(empty.into()) } else { Verdict::Pass }
     });
     let desk = Desk::new(&between.endpoint());
     let (code, value) = grades(&desk, &[]);

@@ -110,8 +110,13 @@ fn names_that_no_repository_gives_are_left_and_named() {
     let said = desk.ok(&gc("s3://releases/base", &["--grace", "0s"]));
     assert_eq!(said.matches("is none of the repository's own names").count(), 4, "{said}");
     let left = moto.keys("base/");
-    assert!(left.iter().any(|key| key == "other/file") && moto.object("base2/public/metadata/1.targets.json").is_some());
-    assert_eq!(left.iter().filter(|key| key.ends_with("/x") || key.ends_with("readme") || key.ends_with("x.json")).count(), 3);
+    assert!(
+        left.iter().any(|key| key == "other/file") && moto.object("base2/public/metadata/1.targets.json").is_some()
+    );
+    assert_eq!(
+        left.iter().filter(|key| key.ends_with("/x") || key.ends_with("readme") || key.ends_with("x.json")).count(),
+        3
+    );
     desk.verify("s3://releases/base");
 }
 

@@ -41,7 +41,8 @@ fn an_archive_of_more_than_a_part_arrives_whole_and_one_whose_upload_was_killed_
     let counts = {
         let seen = seen.clone();
         Between::start(&moto, move |request| {
-            let is_upload = request.changes() && (request.path.contains("uploadId=") || request.path.contains("?uploads"));
+            let is_upload =
+                request.changes() && (request.path.contains("uploadId=") || request.path.contains("?uploads"));
             seen.fetch_add(usize::from(is_upload), Ordering::SeqCst);
             Verdict::Pass
         })
@@ -60,7 +61,8 @@ fn an_archive_of_more_than_a_part_arrives_whole_and_one_whose_upload_was_killed_
         moto.copy("base/", &format!("{prefix}/"));
         let seen = AtomicUsize::new(0);
         let between = Between::start(&moto, move |request| {
-            let is_upload = request.changes() && (request.path.contains("uploadId=") || request.path.contains("?uploads"));
+            let is_upload =
+                request.changes() && (request.path.contains("uploadId=") || request.path.contains("?uploads"));
             if !is_upload || seen.fetch_add(1, Ordering::SeqCst) + 1 != at {
                 Verdict::Pass
             } else if forwarded {

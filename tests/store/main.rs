@@ -3,11 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
-#[path = "../support/port.rs"]
-mod port;
 mod doctor;
 mod gc;
 mod large;
+#[path = "../support/port.rs"]
+mod port;
 mod server;
 
 use std::fs;

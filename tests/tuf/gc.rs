@@ -161,7 +161,11 @@ fn nothing_goes_where_what_is_published_does_not_verify() {
         let good = fs::read(&path).unwrap();
         let before = all(&shop.path("repo"));
         // As somebody would who wants it gone, and has no keys.
-        let text = String::from_utf8(good.clone()).unwrap().replace("\"targets\":{", "\"targets\":{ ").replace("2031-", "2039-").replace("2030-", "2039-");
+        let text = String::from_utf8(good.clone())
+            .unwrap()
+            .replace("\"targets\":{", "\"targets\":{ ")
+            .replace("2031-", "2039-")
+            .replace("2030-", "2039-");
         fs::write(&path, text).unwrap();
         for dry_run in [true, false] {
             let refused = run(shop.place(), &shop, 7, dry_run);

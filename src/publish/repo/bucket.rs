@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig, WriteMultipart};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStoreExt as _, RetryConfig, WriteMultipart};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
 
 use super::claim::{Claims, Outcome};
-use super::doctor::{Check, Point, Scratch};
+use super::doctor::{Check, Scratch, conditional};
 use super::place::{Hold, Place, PlaceError, Stored};
 use crate::types::ByteLimit;
 
@@ -27,7 +26,7 @@ pub struct Bucket(Arc<Store>);
 /// The store, and a runtime of its own: whoever publishes has none.
 pub(super) struct Store {
     pub(super) runtime: Runtime,
-    s3: AmazonS3,
+    pub(super) s3: AmazonS3,
     /// Without a slash at either end; empty for the whole bucket.
     prefix: String,
     shown: String,
@@ -110,7 +109,7 @@ impl Store {
         if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) }
     }
 
-    fn location(&self, path: &str) -> Result<Path, PlaceError> {
+    pub(super) fn location(&self, path: &str) -> Result<Path, PlaceError> {
         Path::parse(self.key(path)).map_err(|error| PlaceError::store(&self.shown, path, &error.into()))
     }
 
@@ -278,44 +277,6 @@ impl Store {
     }
 }
 
-/// So many create the same object at once.
-const CREATORS: usize = 8;
-
-impl Bucket {
-    /// Whether a condition of a write holds. Nothing of ours depends on it; other tools may.
-    fn conditional(&self, path: &str) -> Check {
-        let outcomes = self.0.wait(async {
-            let location = self.0.location(path)?;
-            let create = |number: usize| {
-                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-                let content = format!("creator {number}").into_bytes().into();
-                self.0.s3.put_opts(&location, content, options)
-            };
-            Ok(join_all((0..CREATORS).map(create)).await)
-        });
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(error) => return Check::refused(Point::Conditional, &error),
-        };
-        let remedy = "nothing here depends on it; do not let other tools rely on conditional writes there";
-        let won = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        let refused = |outcome: &&Result<_, object_store::Error>| {
-            !matches!(outcome, Ok(_) | Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }))
-        };
-        match (won, outcomes.iter().find(refused)) {
-            (_, Some(Err(error))) => {
-                let error = PlaceError::store(&self.0.shown, path, error);
-                Check::warn(Point::Conditional, format!("a conditional write is no request that it knows: {error}"), remedy)
-            }
-            (1, _) => Check::ok(Point::Conditional, format!("of {CREATORS} who create an object at once one is told so")),
-            (won, _) => {
-                let found = format!("of {CREATORS} who create an object at once {won} are told so");
-                Check::warn(Point::Conditional, found, remedy)
-            }
-        }
-    }
-}
-
 impl Place for Bucket {
     fn shown(&self) -> String {
         self.0.shown.clone()
@@ -384,7 +345,7 @@ impl Place for Bucket {
     }
 
     fn examine(&self, scratch: &mut Scratch<'_>) -> Vec<Check> {
-        vec![self.conditional(&scratch.path("conditional"))]
+        vec![conditional(&self.0, &scratch.path("conditional"))]
     }
 
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {

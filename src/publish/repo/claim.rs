@@ -214,7 +214,10 @@ mod tests {
     fn a_claim_counts_for_ten_minutes_by_the_store_s_clock() {
         let claims = [("old", 1_000), ("young", 1_001), ("own", 1_601), ("ahead", 9_999)];
         assert_eq!(Judged::of(&claims, "own"), Some(Judged { now: 1_601, newest: Some(9_999), over: vec!["old"] }));
-        assert_eq!(Judged::of(&claims[..3], "own"), Some(Judged { now: 1_601, newest: Some(1_001), over: vec!["old"] }));
+        assert_eq!(
+            Judged::of(&claims[..3], "own"),
+            Some(Judged { now: 1_601, newest: Some(1_001), over: vec!["old"] })
+        );
         assert_eq!(Judged::of(&claims[2..3], "own"), Some(Judged { now: 1_601, newest: None, over: vec![] }));
         assert_eq!(Judged::of(&claims[..2], "own"), None);
     }

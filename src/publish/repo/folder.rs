@@ -1,10 +1,9 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use super::doctor::{Check, Point, Scratch};
+use super::doctor::{Check, Scratch, examine_folder};
 use super::place::{Hold, Place, PlaceError, Stored};
 use crate::publish::tree;
 use crate::sys::{Dir, DirLock, SysError};
@@ -14,7 +13,7 @@ use crate::types::ByteLimit;
 #[derive(Debug)]
 pub struct Folder(Dir);
 
-const FILE_MODE: u32 = 0o644;
+pub(super) const FILE_MODE: u32 = 0o644;
 
 impl Folder {
     /// The folder that the operator named.
@@ -58,11 +57,7 @@ impl Folder {
     }
 
     /// Visits a folder and all that lie in it, with their paths. Links are not followed.
-    fn below(
-        &self,
-        folder: &str,
-        visit: &mut dyn FnMut(&Dir, &str) -> Result<(), SysError>,
-    ) -> Result<(), SysError> {
+    fn below(&self, folder: &str, visit: &mut dyn FnMut(&Dir, &str) -> Result<(), SysError>) -> Result<(), SysError> {
         let Some((dir, _)) = self.find(&format!("{folder}/"))? else { return Ok(()) };
         let mut open = vec![(dir, folder.to_owned())];
         while let Some((dir, path)) = open.pop() {
@@ -161,7 +156,8 @@ impl Place for Folder {
             dir.sync()?;
         }
         // The folder around it goes with the last that lay there.
-        if let Some((parent, name)) = folder.rsplit_once('/').map(|(parent, _)| self.find(parent)).transpose()?.flatten()
+        if let Some((parent, name)) =
+            folder.rsplit_once('/').map(|(parent, _)| self.find(parent)).transpose()?.flatten()
         {
             parent.remove_dir(name).ok();
         }
@@ -169,84 +165,12 @@ impl Place for Folder {
     }
 
     fn examine(&self, scratch: &mut Scratch<'_>) -> Vec<Check> {
-        let checks = [is_whole(scratch), self.locks(scratch), self.modes(scratch)];
-        checks.into_iter().map(|check| check.unwrap_or_else(|(point, error)| Check::refused(point, &error))).collect()
+        examine_folder(&self.0, scratch)
     }
 
     fn lock(&self) -> Result<Option<Box<dyn Hold>>, PlaceError> {
         let lock = tree::lock(&self.0)?;
         Ok(lock.map(|lock| Box::new(Held { _lock: lock, dir: self.0.clone() }) as Box<dyn Hold>))
-    }
-}
-
-type Tried = Result<Check, (Point, PlaceError)>;
-
-/// Who reads while a file is written anew sees one or the other.
-fn is_whole(scratch: &mut Scratch<'_>) -> Tried {
-    let failed = |error| (Point::Whole, error);
-    let (place, path) = (scratch.place, scratch.path("whole"));
-    let editions = [vec![b'a'; 4000], vec![b'b'; 9000]];
-    place.write(&path, &editions[0]).map_err(failed)?;
-    let is_done = AtomicBool::new(false);
-    let torn = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut torn = 0;
-            while !is_done.load(Ordering::SeqCst) {
-                let read = place.read(&path, ByteLimit::kib(64));
-                torn += usize::from(!matches!(read, Ok(Some(bytes)) if editions.contains(&bytes)));
-            }
-            torn
-        });
-        let written = (0..32).try_for_each(|number| place.write(&path, &editions[number % 2]));
-        is_done.store(true, Ordering::SeqCst);
-        written.map(|()| reader.join().unwrap_or(1))
-    });
-    Ok(match torn.map_err(failed)? {
-        0 => Check::ok(Point::Whole, "who reads while a file is written anew sees one of both"),
-        _ => Check::fail(
-            Point::Whole,
-            "a file is torn or missing while it is written anew",
-            "use a file system whose renames are atomic: a local one, or NFS",
-        ),
-    })
-}
-
-impl Folder {
-    fn locks(&self, scratch: &Scratch<'_>) -> Tried {
-        let failed = |error: SysError| (Point::Lock, error.into());
-        let Some((dir, _)) = self.find(&format!("{}/", scratch.folder())).map_err(failed)? else {
-            return Ok(Check::fail(Point::Lock, "the folder of this check is gone", ""));
-        };
-        let first = dir.try_lock_itself().map_err(failed)?;
-        let second = dir.try_lock_itself().map_err(failed)?;
-        Ok(match (first, second) {
-            (Some(_), None) => Check::ok(Point::Lock, "of two who take a lock (flock) one has it"),
-            _ => Check::fail(
-                Point::Lock,
-                "two have the same lock (flock) at once",
-                "two runs at once could not see each other: use a file system that knows flock",
-            ),
-        })
-    }
-
-    fn modes(&self, scratch: &mut Scratch<'_>) -> Tried {
-        let failed = |error| (Point::Modes, error);
-        let path = scratch.path("modes");
-        scratch.place.write(&path, b"modes").map_err(failed)?;
-        let found = self.find(&path).map_err(|error| failed(error.into()))?;
-        let mode = found.map(|(dir, name)| dir.mode(name)).transpose().map_err(|error| failed(error.into()))?.flatten();
-        if let Err(error) = self.0.refuse_if_others_may_write() {
-            let remedy = "whoever can write there can take releases away: leave that to the engineers";
-            return Ok(Check::warn(Point::Modes, error.to_string(), remedy));
-        }
-        Ok(match mode {
-            Some(FILE_MODE) => Check::ok(Point::Modes, "others may read what is written, and nobody else may write"),
-            other => Check::warn(
-                Point::Modes,
-                format!("a new file has the mode {:04o} instead of {FILE_MODE:04o}", other.unwrap_or_default()),
-                "see how the file system is mounted; a web server of another user must be able to read the files",
-            ),
-        })
     }
 }
 

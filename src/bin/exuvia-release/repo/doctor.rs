@@ -67,5 +67,5 @@ impl Doctor {
 
 fn tell(check: &Check) {
     let remedy = if check.remedy.is_empty() { String::new() } else { format!("; {}", check.remedy) };
-    say(&format!("{:4}  {:14} {}{remedy}", check.grade.as_str(), check.point.as_str(), check.found));
+    say(&format!("{:4}  {:15} {}{remedy}", check.grade.as_str(), check.point.as_str(), check.found));
 }

@@ -95,7 +95,8 @@ impl Gc {
     }
 
     fn say_json(&self, swept: &Swept) {
-        let file = |(path, length, gone): &(String, u64, Gone)| json!({ "bytes": length, "path": path, "why": why(*gone) });
+        let file =
+            |(path, length, gone): &(String, u64, Gone)| json!({ "bytes": length, "path": path, "why": why(*gone) });
         let odd = |(path, odd): &(String, Odd)| json!({ "path": path, "why": odd_word(*odd) });
         say_json(&json!({
             "bytes": swept.bytes(),

@@ -1,14 +1,18 @@
 //! Whether a place can hold a repository: each thing that publishing asks of it is tried, in a folder that is removed
 //! again. What readers are served is neither read by way of the place's own words nor changed.
 
+mod folder;
 mod probes;
 mod scratch;
+mod store;
 mod web;
 
 use jiff::Timestamp;
 use url::Url;
 
+pub(super) use folder::examine_folder;
 pub use scratch::Scratch;
+pub(super) use store::conditional;
 
 use super::place::{Place, PlaceError};
 

@@ -120,16 +120,13 @@ fn clock(scratch: &mut Scratch<'_>) -> Result<Check, PlaceError> {
         return Ok(Check::fail(Point::Clock, "a new file is not listed", LISTING));
     };
     let apart = modified.duration_since(ours).unsigned_abs();
-    let remedy = "have both clocks set (NTP): expiry is written by this host's, and the age of files is told by the other";
+    let remedy =
+        "have both clocks set (NTP): expiry is written by this host's, and the age of files is told by the other";
     if apart <= CLOSE {
         return Ok(Check::ok(Point::Clock, "its clock and this host's agree"));
     }
     let found = format!("its clock says {modified}, and this host's {ours:.0}");
-    Ok(if apart <= FAR {
-        Check::warn(Point::Clock, found, remedy)
-    } else {
-        Check::fail(Point::Clock, found, remedy)
-    })
+    Ok(if apart <= FAR { Check::warn(Point::Clock, found, remedy) } else { Check::fail(Point::Clock, found, remedy) })
 }
 
 fn large(scratch: &mut Scratch<'_>, progress: &mut dyn FnMut(u64)) -> Result<Check, PlaceError> {

@@ -10,7 +10,8 @@ use crate::publish::repo::desk::{limit, published_path};
 use crate::publish::repo::place::{PUBLIC, Place};
 use crate::tuf::metadata::{RoleType, RoleVersion};
 
-const SERVE: &str = "serve the folder `public` to everybody under that address: a web server, or a policy of the bucket";
+const SERVE: &str =
+    "serve the folder `public` to everybody under that address: a web server, or a policy of the bucket";
 
 /// Asks for the timestamp, as nodes do.
 pub(super) fn examine(place: &dyn Place, public: &Url) -> Check {

@@ -103,7 +103,7 @@ impl Desk {
             (true, None) => Vec::new(),
             (true, Some(source)) => return Err(RepoError::Published { place: desk.place.shown(), source }),
         };
-        let (sorted, unfinished) = desk.sort(sweep)?;
+        let (mut sorted, unfinished) = desk.sort(sweep)?;
         let mut swept = Swept {
             kept: sorted.kept,
             remembered: sorted.remembered,
@@ -114,6 +114,9 @@ impl Desk {
         };
         swept.odd.sort();
         // Files go before the editions that named them: what is left is explained by an edition that is left.
+        sorted
+            .unnamed
+            .sort_by(|(a, one), (b, other)| (a != &Kind::Archive, &one.path).cmp(&(b != &Kind::Archive, &other.path)));
         for (kind, file) in sorted.unnamed {
             let gone = if kind == Kind::Archive { Gone::Archive } else { Gone::Signature };
             swept.files.push((file.path, file.length, gone));

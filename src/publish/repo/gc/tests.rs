@@ -152,7 +152,10 @@ fn any_files() -> impl Strategy<Value = Vec<Stored>> {
         0..20,
     );
     let archives = prop::collection::btree_map(0_u64..8, (0_i64..60, any::<bool>(), any::<bool>()), 0..8);
-    let odd = prop::collection::btree_set(prop::sample::select(vec!["public/x", "public/metadata/0.root.json", "staged/a"]), 0..3);
+    let odd = prop::collection::btree_set(
+        prop::sample::select(vec!["public/x", "public/metadata/0.root.json", "staged/a"]),
+        0..3,
+    );
     (editions, archives, odd, 0_i64..60).prop_map(|(editions, archives, odd, timestamp)| {
         let mut files = vec![file("public/metadata/timestamp.json", timestamp)];
         files.extend(editions.into_iter().map(|((role, number), day)| edition(role, number, day)));
