@@ -121,6 +121,17 @@ fn names_that_no_repository_gives_are_left_and_named() {
 }
 
 #[test]
+fn a_name_that_is_no_path_at_all_stops_it_before_anything_goes() {
+    let moto = Moto::start();
+    let desk = base(&moto);
+    moto.put("base/public/metadata//x", b"x");
+    let before = moto.keys("base/");
+    desk.refused(6, "s3://releases/base could not be used at public", &gc("s3://releases/base", &["--grace", "0s"]));
+    assert_eq!(moto.keys("base/"), before);
+    desk.verify("s3://releases/base");
+}
+
+#[test]
 fn what_is_kept_costs_no_request() {
     let moto = Moto::start();
     let seen = Arc::new(AtomicUsize::new(0));

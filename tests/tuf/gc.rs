@@ -11,7 +11,7 @@ use exuvia::publish::repo::{Desk, Folder, Gone, Odd, Place, RepoError, Sweep, Sw
 use exuvia::tuf::metadata::RoleType;
 
 use crate::cut_short::{Failing, copy_tree};
-use crate::shop::{Shop, v};
+use crate::shop::{Shop, client_at, v};
 
 const DAY: Duration = Duration::from_hours(24);
 const BOTH: [&str; 2] = ["alice", "online"];
@@ -114,6 +114,24 @@ fn a_withdrawn_archive_is_emptied_after_the_grace_and_its_version_stays_what_it_
     // The same archive may come back.
     shop.add_packed(&mut shop.desk(), "site", "1.4.0", &BOTH).unwrap();
     shop.offers(&["1.4.0"]);
+}
+
+#[test]
+fn a_reader_in_the_middle_of_an_update_goes_on_with_what_it_has_begun() {
+    let shop = Shop::open();
+    shop.add(&mut shop.desk(), "1.4.0", &BOTH).unwrap();
+    age(&shop, 30);
+    let read = fs::read(shop.path("repo/public/metadata/timestamp.json")).unwrap();
+    shop.desk().withdraw(&[v("1.4.0")], &shop.by(&BOTH)).unwrap();
+    shop.add(&mut shop.desk(), "1.5.0", &BOTH).unwrap();
+    sweep(&shop, 7).unwrap();
+    age(&shop, 6);
+    sweep(&shop, 7).unwrap();
+    shop.offers(&["1.5.0"]);
+    // Snapshot, targets and archive of the timestamp that it read before.
+    copy_tree(&shop.path("repo"), &shop.path("reader"));
+    fs::write(shop.path("reader/public/metadata/timestamp.json"), read).unwrap();
+    assert_eq!(client_at(&shop.path("reader"), shop.now).unwrap(), ["1.4.0"]);
 }
 
 #[test]
