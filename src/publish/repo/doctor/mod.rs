@@ -1,5 +1,5 @@
 //! Whether a place can hold a repository: each thing that publishing asks of it is tried, in a folder that is removed
-//! again. What readers are served is neither read by way of the place's own words nor changed.
+//! again. Nothing else is changed, and nobody is kept from changing the repository meanwhile.
 
 mod folder;
 mod probes;
