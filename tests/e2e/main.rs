@@ -14,6 +14,8 @@ mod program;
 #[path = "../tuf/sim.rs"]
 #[allow(dead_code, reason = "the client's own tests use the rest")]
 mod sim;
+#[path = "../support/site.rs"]
+mod site;
 
 mod support;
 

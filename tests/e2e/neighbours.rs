@@ -3,54 +3,19 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use exuvia::types::Target;
 
 use crate::http_server::{self, Server, raw};
-use crate::namespace::{ip, mount, mount_empty, with_a_network_of_its_own};
+use crate::namespace::with_a_network_of_its_own;
 use crate::port::free_port;
+use crate::site::{ALL, ORIGIN, PORT, Site, address};
 use crate::support::{Host, Node, wait_for, wait_within};
 
 const HOSTS: usize = 20;
 /// The last of them are cut off when the release comes.
 const CUT_OFF: usize = 5;
-const PORT: u16 = 7651;
-const ORIGIN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-
-fn name(host: usize) -> String {
-    format!("h{host}")
-}
-
-fn address(host: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, 10 + u8::try_from(host).unwrap())
-}
-
-/// A switch with the origin behind it, and a network namespace for each host.
-fn lay_cables() {
-    // `ip netns` keeps its names there.
-    mount_empty(Path::new("/run"));
-    ip(&["link", "add", "switch", "type", "bridge"]);
-    ip(&["addr", "add", &format!("{ORIGIN}/24"), "dev", "switch"]);
-    ip(&["link", "set", "switch", "up"]);
-    for host in 0..HOSTS {
-        let (name, port) = (name(host), format!("port{host}"));
-        ip(&["netns", "add", &name]);
-        ip(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &name]);
-        ip(&["link", "set", &port, "master", "switch", "up"]);
-        ip(&["-n", &name, "link", "set", "lo", "up"]);
-        ip(&["-n", &name, "link", "set", "eth0", "up"]);
-        ip(&["-n", &name, "addr", "add", &format!("{}/24", address(host)), "dev", "eth0"]);
-    }
-}
-
-/// One name for all of them, as a site's DNS has it.
-fn name_them(site: &Path) {
-    let lines: Vec<String> = (0..HOSTS).map(|host| format!("{} mirrors.site\n", address(host))).collect();
-    fs::write(site, format!("127.0.0.1 localhost\n{}", lines.concat())).unwrap();
-    mount(&["--bind"], site, Path::new("/etc/hosts"));
-}
 
 fn runs(node: &Node, version: &str) -> bool {
     node.record().is_some_and(|record| record["running"]["version"] == version && record["trial"].is_null())
@@ -61,9 +26,7 @@ fn of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the
     with_a_network_of_its_own(
         "neighbours::of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the_others",
         || {
-            lay_cables();
-            let site = tempfile::NamedTempFile::new().unwrap();
-            name_them(site.path());
+            let site = Site::of(HOSTS);
             // The first host's folder of releases is what the origin serves.
             let mut hosts: Vec<Host> = (0..HOSTS).map(|_| Host::new()).collect();
             let tree = hosts[0].releases().tree().to_owned();
@@ -81,7 +44,7 @@ fn of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the
                         ("source.listing", format!("\"http://{origin}/releases.json\"")),
                         ("source.allow_plain_http", format!("[\"{origin}\"]")),
                         ("mirror.listen", format!("\"{}:{PORT}\"", address(number))),
-                        ("mirror.peers", "[\"mirrors.site\"]".to_owned()),
+                        ("mirror.peers", format!("[\"{ALL}\"]")),
                         ("poll.interval", "\"2s\"".to_owned()),
                         ("trial.start", "\"60s\"".to_owned()),
                         ("trial.probe", "\"60s\"".to_owned()),
@@ -92,7 +55,7 @@ fn of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the
                         host.set(key, &value);
                     }
                     let mut node = host.node("node");
-                    node.through(&["ip", "netns", "exec", &name(number)]);
+                    node.through(&site.through(number).each_ref().map(String::as_str));
                     node
                 })
                 .collect();
@@ -101,7 +64,7 @@ fn of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the
                 wait_within(Duration::from_mins(3), || node.log(), || runs(node, "1.0.0").then_some(()));
             }
             for host in HOSTS - CUT_OFF..HOSTS {
-                ip(&["link", "set", &format!("port{host}"), "down"]);
+                site.cut_off(host);
             }
             hosts[0].releases().publish("1.1.0");
             let patience = Duration::from_mins(5);
@@ -113,7 +76,7 @@ fn of_twenty_hosts_about_one_asks_the_origin_and_those_that_were_cut_off_ask_the
             assert!((1..=2).contains(&sent), "the origin sent the archive {sent} times");
             for (number, node) in nodes.iter().enumerate().skip(HOSTS - CUT_OFF) {
                 assert!(!runs(node, "1.1.0"), "host {number} was not cut off");
-                ip(&["link", "set", &format!("port{number}"), "up"]);
+                site.mend(number);
             }
             for node in &nodes[HOSTS - CUT_OFF..] {
                 wait_within(patience, || node.log(), || runs(node, "1.1.0").then_some(()));
