@@ -10,12 +10,15 @@
 //! - nothing is decompressed or parsed before a pinned key's signature for exactly this product,
 //!   version and target has been found good;
 //! - an archive yields exactly one regular file, or nothing at all (see [`extract`]);
+//! - what nobody signed ([`foreign_program`]) gives its program to whoever is about to sign it, and to no node;
 //! - memory is bounded, whatever the archive's length and whatever it decompresses to.
 
 mod copy;
 mod decode;
 mod error;
 pub mod extract;
+#[cfg(feature = "tools")]
+mod foreign;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -28,6 +31,8 @@ mod unpacked;
 pub use crate::config::Limits;
 pub use copy::{Claim, verify_copy};
 pub use error::{ArchiveError, ContentError, EntryKind};
+#[cfg(feature = "tools")]
+pub use foreign::{ForeignError, ForeignProgram, foreign_program};
 pub use limits::tar_limit;
 pub use signed::{UntrustedArchive, VerifiedArchive};
 pub use staged::StagedBinary;

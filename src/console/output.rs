@@ -36,6 +36,11 @@ impl Bar {
     pub fn advance(&self, bytes: u64) {
         self.0.inc(bytes);
     }
+
+    /// Takes the bar away while something else is printed.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
 }
 
 impl Drop for Bar {

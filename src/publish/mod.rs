@@ -11,6 +11,7 @@
 //! - the same binary makes the same archive, byte for byte.
 
 mod check;
+pub mod deltaglider;
 mod detached;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

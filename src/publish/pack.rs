@@ -76,8 +76,21 @@ pub fn pack_from(
     out: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Packed, PackError> {
-    let level = plan.level()?;
+    plan.level()?;
     let input = OperatorFile::open(binary, BINARY_LIMIT)?;
+    pack_open(plan, bases, key, (binary, input), out, progress)
+}
+
+/// As [`pack_from`], of a file that is open already, at its start; `binary` is what messages call it.
+pub(super) fn pack_open(
+    plan: &Pack,
+    bases: &Bases,
+    key: &SecretKey<Release>,
+    (binary, input): (&Path, OperatorFile),
+    out: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Packed, PackError> {
+    let level = plan.level()?;
     if input.length == 0 {
         return Err(PackError::Empty(binary.to_owned()));
     }

@@ -1,5 +1,6 @@
 //! `exuvia-release`: packs, signs and publishes releases, and checks a published tree.
 
+mod import;
 mod pack;
 mod repo;
 mod verify;
@@ -25,11 +26,13 @@ use clap::{Parser, Subcommand};
         exuvia-release verify site --key keys/2026-a.pem\n  \
         Take a bad release back from the nodes that do not run it yet:\n    \
         exuvia-release withdraw 1.5.0 --tree site\n  \
+        Publish again, signed, what DeltaGlider kept:\n    \
+        exuvia-release import-deltaglider --help\n  \
         Say with signed metadata which releases are current:\n    \
         exuvia-release repo --help\n\n\
         EXIT CODES\n  \
         0 done   2 usage   4 verification failed, or published already with other content   8 another run is publishing\n  \
-        9 storage (space, permission, a file missing)   1 unexpected"
+        6 an object store   9 storage (space, permission, a file missing)   1 unexpected"
 )]
 struct Cli {
     /// Print one JSON object instead of words.
@@ -41,6 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    ImportDeltaglider(Box<import::Import>),
     Pack(Box<pack::Pack>),
     Repo(repo::Repo),
     Verify(verify::Verify),
@@ -50,6 +54,7 @@ enum Verb {
 fn main() -> ExitCode {
     let Cli { json, verb } = Cli::parse();
     match verb {
+        Verb::ImportDeltaglider(verb) => verb.run(json),
         Verb::Pack(verb) => verb.run(json),
         Verb::Repo(verb) => verb.run(json),
         Verb::Verify(verb) => verb.run(json),

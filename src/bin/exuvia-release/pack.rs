@@ -1,8 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use exuvia::publish::{self, Bar, fail, read_secret_key, say, say_json};
+use exuvia::crypto::{Release, SecretKey};
+use exuvia::publish::{self, Bar, Bases, KeyFileError, fail, read_secret_key, say, say_json};
 use exuvia::types::{ArchiveFormat, Product, ReleaseId, Target, Version};
 use serde_json::json;
 
@@ -62,39 +63,30 @@ pub(crate) struct Pack {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     Zst,
     Gz,
 }
 
+impl From<Format> for ArchiveFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Zst => Self::TarZst,
+            Format::Gz => Self::TarGz,
+        }
+    }
+}
+
 impl Pack {
     pub(crate) fn run(self, json: bool) -> ExitCode {
-        let Some(published_at) = publication_time() else {
-            eprintln!("error: SOURCE_DATE_EPOCH is not a number of seconds since 1970; unset or correct it");
-            return publish::Exit::Usage.into();
+        let Some(published_at) = publication_time() else { return publish::Exit::Usage.into() };
+        let (key, bases) = match (signing_key(&self.key), bases(self.patches, &self.base_key)) {
+            (Ok(key), Ok(bases)) => (key, bases),
+            (Err(error), _) | (_, Err(error)) => return fail(&error, json),
         };
-        let (key, exposed) = match read_secret_key(&self.key) {
-            Ok(read) => read,
-            Err(error) => return fail(&error, json),
-        };
-        if exposed {
-            eprintln!("warning: others may read {0}; run: chmod 600 {0}", self.key.display());
-        }
-        let keys = if self.base_key.is_empty() {
-            Vec::new()
-        } else {
-            match publish::read_keyring(&self.base_key) {
-                Ok(keys) => keys.keys().cloned().collect(),
-                Err(error) => return fail(&error, json),
-            }
-        };
-        let bases = publish::Bases { versions: usize::from(self.patches), keys };
         let plan = publish::Pack {
             id: ReleaseId { product: self.product, version: self.version, target: self.target },
-            format: match self.format {
-                Format::Zst => ArchiveFormat::TarZst,
-                Format::Gz => ArchiveFormat::TarGz,
-            },
+            format: self.format.into(),
             level: self.level,
             prerelease: self.prerelease,
             notes_url: self.notes_url,
@@ -143,11 +135,33 @@ impl Pack {
     }
 }
 
-/// The convention of reproducible builds, else now. `None` where the variable holds nonsense.
-fn publication_time() -> Option<jiff::Timestamp> {
-    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().ok()?,
-        Err(_) => jiff::Timestamp::now().as_second(),
+/// The key that signs, with a warning where others may read it.
+pub(crate) fn signing_key(path: &Path) -> Result<SecretKey<Release>, KeyFileError> {
+    let (key, exposed) = read_secret_key(path)?;
+    if exposed {
+        eprintln!("warning: others may read {0}; run: chmod 600 {0}", path.display());
+    }
+    Ok(key)
+}
+
+/// Patches from so many versions, which these keys may have signed.
+pub(crate) fn bases(versions: u8, keys: &[PathBuf]) -> Result<Bases, KeyFileError> {
+    let keys = match keys {
+        [] => Vec::new(),
+        keys => publish::read_keyring(keys)?.keys().cloned().collect(),
     };
-    jiff::Timestamp::from_second(seconds).ok()
+    Ok(Bases { versions: usize::from(versions), keys })
+}
+
+/// The convention of reproducible builds, else now. `None`, which was said, where the variable holds nonsense.
+pub(crate) fn publication_time() -> Option<jiff::Timestamp> {
+    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().ok(),
+        Err(_) => Some(jiff::Timestamp::now().as_second()),
+    };
+    let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    if time.is_none() {
+        eprintln!("error: SOURCE_DATE_EPOCH is not a number of seconds since 1970; unset or correct it");
+    }
+    time
 }

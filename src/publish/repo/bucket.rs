@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStoreExt as _, RetryConfig, WriteMultipart};
+use object_store::{
+    Attribute, BackoffConfig, ClientConfigKey, GetOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _,
+    RetryConfig, WriteMultipart,
+};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
@@ -91,6 +94,20 @@ impl Bucket {
     }
 }
 
+/// For who reads a bucket that others filled.
+impl Bucket {
+    /// The names of files and of folders in a folder; an empty name is the folder that the address names.
+    pub(in crate::publish) fn contents(&self, folder: &str) -> Result<(Vec<String>, Vec<String>), PlaceError> {
+        let (files, folders) = self.0.wait(self.0.list(folder))?;
+        Ok((files.into_iter().map(|(name, _)| name).collect(), folders))
+    }
+
+    /// What people noted about an object (`x-amz-meta-…`); `None` where there is no such object.
+    pub(in crate::publish) fn metadata(&self, path: &str) -> Result<Option<Vec<(String, String)>>, PlaceError> {
+        self.0.wait(self.0.user_metadata(path))
+    }
+}
+
 fn is_of_this_host(endpoint: &str) -> bool {
     let host = Url::parse(endpoint).ok().and_then(|url| match url.host()? {
         url::Host::Domain(name) => Some(name == "localhost"),
@@ -167,9 +184,26 @@ impl Store {
         }
     }
 
-    /// What lies in a folder: names of files, with what the store says of them, and names of folders.
+    /// What people noted about an object, without the prefix of its headers; `None` where there is no such object.
+    async fn user_metadata(&self, path: &str) -> Result<Option<Vec<(String, String)>>, PlaceError> {
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        let found = match self.s3.get_opts(&self.location(path)?, head).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            outcome => outcome.map_err(self.failed(path))?,
+        };
+        let noted = found.attributes.iter().filter_map(|(name, text)| match name {
+            Attribute::Metadata(name) => Some((name.to_string(), text.to_string())),
+            _ => None,
+        });
+        Ok(Some(noted.collect()))
+    }
+
+    /// What lies in a folder: names of files, with what the store says of them, and names of folders. An empty name
+    /// is the folder that the address itself names.
     pub(super) async fn list(&self, folder: &str) -> Result<(Vec<(String, ObjectMeta)>, Vec<String>), PlaceError> {
-        let prefix = format!("{}/", self.key(folder));
+        let folder_key = self.key(folder);
+        let folder_key = folder_key.trim_end_matches('/');
+        let prefix = if folder_key.is_empty() { String::new() } else { format!("{folder_key}/") };
         let (mut files, mut folders, mut page_token) = (Vec::new(), Vec::new(), None);
         loop {
             let delimiter = Some("/".into());

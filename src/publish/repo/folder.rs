@@ -45,6 +45,15 @@ impl Folder {
         Ok(Some((dir, name)))
     }
 
+    /// The names of files, and whatever else is no folder, and of folders in a folder.
+    pub(in crate::publish) fn contents(&self, folder: &str) -> Result<(Vec<String>, Vec<String>), SysError> {
+        let Some((dir, _)) = self.find(&format!("{folder}/"))? else { return Ok((Vec::new(), Vec::new())) };
+        let mut names = dir.names()?;
+        names.retain(|name| !name.starts_with('.'));
+        // A link is none: opening it as a file says so.
+        Ok(names.into_iter().partition(|name| dir.foreign_subdir(name).is_err()))
+    }
+
     fn make<'a>(&self, path: &'a str) -> Result<(Dir, &'a str), SysError> {
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut dir = self.0.clone();
