@@ -193,3 +193,143 @@ impl Foreign<'_> {
         if self.decoder.has_more()? { Err(ContentError::DataAfterStream.into()) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{Loose, PrivateDir};
+    use crate::types::ArchiveFormat;
+    use tar::{EntryType, Header};
+
+    struct Site {
+        _root: tempfile::TempDir,
+        scratch: PrivateDir,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let scratch = PrivateDir::open_or_create(root.path().join("scratch"), Loose::RefuseWritable).unwrap();
+            Self { _root: root, scratch }
+        }
+
+        fn read(&self, bytes: &[u8], packing: Packing) -> Result<(Vec<u8>, Vec<String>), ForeignError> {
+            let mut file = self.scratch.unnamed_file().unwrap();
+            file.write_all(bytes).unwrap();
+            let outcome = foreign_program(&file, packing, "node/bin/node", &Limits::default(), &self.scratch);
+            assert_eq!(self.scratch.names().unwrap(), [""; 0]);
+            let program = outcome?;
+            let mut bytes = Vec::new();
+            FromStart::new(&program.file, program.length).read_to_end(&mut bytes).unwrap();
+            Ok((bytes, program.beside))
+        }
+
+        fn refused(&self, bytes: &[u8]) -> ContentError {
+            match self.read(bytes, Packing::Tar) {
+                Err(ForeignError::Content(reason)) => reason,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn entry(name: &str, kind: EntryType, body: &[u8], change: impl Fn(&mut Header)) -> Vec<u8> {
+        let mut header = Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_size(body.len() as u64);
+        header.set_mode(0o755);
+        change(&mut header);
+        header.set_cksum();
+        let padding = body.len().next_multiple_of(512) - body.len();
+        [header.as_bytes().as_slice(), body, &vec![0; padding]].concat()
+    }
+
+    fn plain(name: &str, body: &[u8]) -> Vec<u8> {
+        entry(name, EntryType::Regular, body, |_| ())
+    }
+
+    fn program() -> Vec<u8> {
+        plain("node/bin/node", b"program")
+    }
+
+    fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+        [&entries.concat()[..], &[0; 10 * 512]].concat()
+    }
+
+    #[test]
+    fn the_program_is_found_among_others_in_every_packing() {
+        let site = Site::new();
+        let folder = entry("node/bin/", EntryType::Directory, b"", |_| ());
+        let bytes = tar(&[folder, plain("node/VERSION", b"1.0.0\n"), program(), plain("a\nb", b"")]);
+        let expected = (b"program".to_vec(), vec!["node/VERSION".to_owned(), "a\\nb".to_owned()]);
+        assert_eq!(site.read(&bytes, Packing::Tar).unwrap(), expected);
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&bytes).unwrap();
+        assert_eq!(site.read(&gz.finish().unwrap(), ArchiveFormat::TarGz.into()).unwrap(), expected);
+        let zst = zstd::encode_all(&bytes[..], 1).unwrap();
+        assert_eq!(site.read(&zst, ArchiveFormat::TarZst.into()).unwrap(), expected);
+        let more = [&zst[..], b"x"].concat();
+        let refused = site.read(&more, ArchiveFormat::TarZst.into());
+        assert!(matches!(refused, Err(ForeignError::Content(ContentError::DataAfterStream))), "{refused:?}");
+    }
+
+    #[test]
+    fn i1_a_foreign_archive_that_could_be_read_in_two_ways_is_refused() {
+        let site = Site::new();
+        for kind in [
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Fifo,
+            EntryType::Char,
+            EntryType::Block,
+            EntryType::XHeader,
+            EntryType::XGlobalHeader,
+            EntryType::GNULongName,
+            EntryType::GNULongLink,
+            EntryType::GNUSparse,
+            EntryType::new(b'7'),
+        ] {
+            for name in ["node/bin/node", "beside"] {
+                let refused = site.refused(&tar(&[entry(name, kind, b"", |_| ()), program()]));
+                assert!(matches!(refused, ContentError::NotAFile { .. }), "{kind:?}: {refused}");
+            }
+        }
+        assert!(matches!(site.refused(&tar(&[program(), program()])), ContentError::Duplicate));
+        let setuid = entry("node/bin/node", EntryType::Regular, b"x", |header| header.set_mode(0o4755));
+        assert!(matches!(site.refused(&tar(&[setuid])), ContentError::Mode { mode: 0o4755 }));
+        assert!(matches!(site.refused(&tar(&[plain("node/bin/node", b"")])), ContentError::EmptyBinary));
+        let linked = entry("node/bin/node", EntryType::Regular, b"x", |header| header.set_link_name("y").unwrap());
+        assert!(matches!(site.refused(&tar(&[linked])), ContentError::LinkTarget));
+
+        let good = tar(&[program()]);
+        let mut hidden = good.clone();
+        hidden[512 + 100] = 1;
+        assert!(matches!(site.refused(&hidden), ContentError::DataAfterTar));
+        assert!(matches!(site.refused(&[&good[..], &program()].concat()), ContentError::DataAfterTar));
+        for end in (0..good.len() - 9 * 512).step_by(100) {
+            assert!(matches!(site.refused(&good[..end]), ContentError::Truncated), "{end}");
+        }
+        assert!(matches!(site.refused(&[1; 2048]), ContentError::NotTar));
+        // A name that goes on behind its end is no program.
+        let other = entry("node/bin/node", EntryType::Regular, b"x", |header| header.as_old_mut().name[20] = b'x');
+        assert!(matches!(site.read(&tar(&[other]), Packing::Tar), Err(ForeignError::NoProgram { .. })));
+        assert!(matches!(site.read(&[0; 1024], Packing::Tar), Err(ForeignError::NoProgram { .. })));
+    }
+
+    #[test]
+    fn i1_a_foreign_archive_that_swells_is_refused() {
+        let site = Site::new();
+        let lying = |length: u64| entry("beside", EntryType::Regular, b"", |header| header.set_size(length));
+        for length in [1 << 32, 1 << 62, u64::MAX] {
+            assert!(matches!(site.refused(&tar(&[lying(length)])), ContentError::TooLong { .. }), "{length}");
+        }
+        let zeros = zstd::encode_all(&tar(&[plain("beside", &vec![0; 32 << 20])])[..], 1).unwrap();
+        assert!(zeros.len() < 20_000);
+        let refused = site.read(&zeros, ArchiveFormat::TarZst.into());
+        assert!(matches!(refused, Err(ForeignError::Content(ContentError::TooLong { .. }))), "{refused:?}");
+        let many = vec![plain("beside", b""); ENTRIES + 1];
+        assert!(matches!(site.read(&tar(&many), Packing::Tar), Err(ForeignError::Entries)));
+        let endless = [&program()[..], &vec![0; 200 << 10]].concat();
+        assert!(matches!(site.refused(&endless), ContentError::DataAfterTar));
+    }
+}

@@ -9,6 +9,12 @@ pub enum VcdiffError {
     /// Well formed, and of a kind that xdelta3 makes only when told to.
     #[error("its delta uses {0}, which is not read here")]
     Unsupported(&'static str),
+    /// The delta is of what compressed files hold, and not of the files.
+    #[error(
+        "its delta is of what a compressed file holds, and that file cannot be made again byte for byte, so nothing can \
+         show what it is. Pack the release from its binary"
+    )]
+    Recompressed,
     /// Ends before it is complete.
     #[error("its delta ends early")]
     Truncated,

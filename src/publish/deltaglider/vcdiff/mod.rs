@@ -18,7 +18,7 @@ mod number;
 mod section;
 mod table;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 mod window;
 
 use std::fs::File;
@@ -82,6 +82,11 @@ fn header(delta: &mut impl BufRead) -> Result<Option<[section::Sections; 3]>, Vc
         delta.take(skipped as u64).read_to_end(&mut names).map_err(reading)?;
         if names.len() < skipped {
             return Err(VcdiffError::Truncated);
+        }
+        // Of each file, its name and the letter of the program that decompresses it.
+        let mut parts = names.split(|byte| *byte == b'/').skip(1).step_by(2);
+        if parts.any(|program| !program.is_empty()) {
+            return Err(VcdiffError::Recompressed);
         }
     }
     Ok(sections)
