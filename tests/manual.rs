@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use exuvia::config::{Fallback, KEYS};
 
 /// Every row that there is. One that is found later is added here and to the page.
-const ROWS: [&str; 51] = [
+const ROWS: [&str; 52] = [
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "A12", "A13", "A14", "B1", "B2", "B3", "B4",
-    "B5", "B6", "B7", "B8", "B9", "D1", "D2", "D3", "N1", "N2", "N3", "H1", "X1", "X2", "X3", "X4", "X5", "X6", "X7",
-    "K1", "K2", "K3", "K4", "K5", "L1", "L2", "L3", "L4", "L5", "L6", "O1", "O2", "S1",
+    "B5", "B6", "B7", "B8", "B9", "D1", "D2", "D3", "N1", "N2", "N3", "H1", "I1", "X1", "X2", "X3", "X4", "X5", "X6",
+    "X7", "K1", "K2", "K3", "K4", "K5", "L1", "L2", "L3", "L4", "L5", "L6", "O1", "O2", "S1",
 ];
 /// The rows that the page may not put off.
-const DUE: [&str; 51] = ROWS;
+const DUE: [&str; 52] = ROWS;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
+mod deltaglider;
 mod doctor;
 mod gc;
 mod large;

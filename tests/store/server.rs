@@ -45,8 +45,12 @@ impl Moto {
 
     /// Asks as somebody whose signature is not looked at.
     fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.ask_with(method, path, "", body)
+    }
+
+    fn ask_with(&self, method: &str, path: &str, fields: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\nauthorization: {ANYBODY}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\nauthorization: {ANYBODY}\r\n{fields}\r\n",
             self.addr,
             body.len()
         );
@@ -54,6 +58,12 @@ impl Moto {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
         (status, answer[end + 4..].to_vec())
+    }
+
+    /// An object, and what people note about it.
+    pub(crate) fn put(&self, key: &str, body: &[u8], notes: &[(String, String)]) {
+        let fields: String = notes.iter().map(|(name, text)| format!("x-amz-meta-{name}: {text}\r\n")).collect();
+        assert_eq!(self.ask_with("PUT", &format!("/releases/{key}"), &fields, body).0, 200);
     }
 
     /// The keys below a prefix, without it, in order.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
+mod deltaglider;
 mod keygen;
 mod memory;
 mod pack;

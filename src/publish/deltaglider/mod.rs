@@ -15,6 +15,9 @@
 //! Who could write there chose what was kept there, and the digests with it: the key that signs an import vouches for
 //! that. Compare a recovered release with what was built, or with a node that runs it, where that matters.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod metadata;
 mod name;
