@@ -102,7 +102,7 @@ impl Import {
             Ok(shelf) => shelf,
             Err(error) => return fail(&error, json),
         };
-        let bar = Bar::counting("recovering");
+        let bar = Bar::counting("importing");
         let mut told = |outcome: &Outcome| {
             if !json {
                 bar.suspend(|| say_of(outcome));
@@ -176,7 +176,7 @@ fn end(outcomes: &[Outcome], dry_run: bool, json: bool) -> ExitCode {
         say("There is no object there; nothing was done.");
     }
     let Some(first) = lost.first() else { return ExitCode::SUCCESS };
-    let rest = if dry_run { "Nothing was published" } else { "Everything else is published" };
+    let rest = if dry_run { "Nothing was published" } else { "What could be recovered is published" };
     eprintln!(
         "error: {} of {} objects could not be imported; each is named with its reason. {rest}.",
         lost.len(),

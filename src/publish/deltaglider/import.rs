@@ -82,7 +82,7 @@ struct Found {
 }
 
 /// Imports every release of the shelf, the oldest version first, so that patches can begin with it. `told` hears of
-/// each object when its fate is known, `progress` of every byte that is recovered.
+/// each object when its fate is known, `progress` of every byte that is recovered or packed.
 ///
 /// Private copies (a reference, a delta, what it makes, and the program) lie in the folder for temporary files.
 pub fn import(
@@ -150,6 +150,6 @@ fn one(
         base_url: plan.base_url.clone(),
         published_at: plan.published_at,
     };
-    let packed = pack_open(&pack, bases, key, (Path::new(object), input), out, &mut |_| ())?;
+    let packed = pack_open(&pack, bases, key, (Path::new(object), input), out, progress)?;
     Ok((Fate::Published(Box::new(packed)), program.beside))
 }

@@ -57,11 +57,7 @@ impl Shelf {
             found.extend(files.into_iter().filter(|name| name != REFERENCE && !is_sidecar(name)).map(below));
             open.extend(folders.into_iter().map(below));
             if found.len() + open.len() > MOST || folder.matches('/').count() > DEEPEST {
-                return Err(PlaceError::Unlike {
-                    place: self.shown(),
-                    path: folder,
-                    how: "has more objects, or deeper folders, than are imported at once",
-                });
+                return Err(PlaceError::Crowded(self.shown()));
             }
         }
         found.sort();

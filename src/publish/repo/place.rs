@@ -121,6 +121,11 @@ pub enum PlaceError {
         /// What it does.
         how: &'static str,
     },
+    /// More objects, or folders in folders, than are read at once.
+    #[error(
+        "{0} holds more than 100000 objects, or folders more than 16 deep; nothing was done. Name one of its folders"
+    )]
+    Crowded(String),
     /// Another run has the right to change it.
     #[error(
         "another run is changing {place}, and was still at it at {since} by the store's clock. Try again when it is done; \
@@ -162,7 +167,7 @@ impl ToolError for PlaceError {
             Self::Store { .. } => Exit::Source,
             Self::TooLong { .. } | Self::Unlike { .. } => Exit::Verification,
             Self::Claimed { .. } => Exit::Busy,
-            Self::Unknown(_) => Exit::Usage,
+            Self::Unknown(_) | Self::Crowded(_) => Exit::Usage,
         }
     }
 }
