@@ -36,8 +36,8 @@ fn number(mut value: usize) -> Vec<u8> {
 /// Without a checksum: chance never finds a right one.
 fn window(target: usize, sections: [&[u8]; 3]) -> Vec<u8> {
     let mut encoding = [number(target), vec![0]].concat();
-    sections.iter().for_each(|section| encoding.extend(number(section.len())));
-    sections.iter().for_each(|section| encoding.extend(*section));
+    encoding.extend(sections.iter().flat_map(|section| number(section.len())));
+    encoding.extend(sections.concat());
     let head = [vec![0xd6, 0xc3, 0xc4, 0, 0, 1], number(REFERENCE as usize), number(0)].concat();
     [head, number(encoding.len()), encoding].concat()
 }

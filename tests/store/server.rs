@@ -62,8 +62,8 @@ impl Moto {
 
     /// An object, and what people note about it.
     pub(crate) fn put(&self, key: &str, body: &[u8], notes: &[(String, String)]) {
-        let fields: String = notes.iter().map(|(name, text)| format!("x-amz-meta-{name}: {text}\r\n")).collect();
-        assert_eq!(self.ask_with("PUT", &format!("/releases/{key}"), &fields, body).0, 200);
+        let fields: Vec<_> = notes.iter().map(|(name, text)| format!("x-amz-meta-{name}: {text}\r\n")).collect();
+        assert_eq!(self.ask_with("PUT", &format!("/releases/{key}"), &fields.concat(), body).0, 200);
     }
 
     /// The keys below a prefix, without it, in order.

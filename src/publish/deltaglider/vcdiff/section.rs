@@ -71,7 +71,7 @@ fn dictionary(head: &[u8]) -> Result<u32, VcdiffError> {
         return Err(VcdiffError::Unsupported("a stream of xz with other filters or checks"));
     }
     // The .xz format, section 5.3.1: 2 or 3, times a power of two.
-    let length = (bits <= 40).then(|| (2 | u64::from(bits & 1)) << (bits / 2 + 11)).unwrap_or(u64::MAX);
+    let length = if bits <= 40 { (2 | u64::from(bits & 1)) << (bits / 2 + 11) } else { u64::MAX };
     match u32::try_from(length) {
         Ok(length) if length <= DICTIONARY => Ok(length),
         _ => Err(VcdiffError::TooLong { what: "a dictionary", stated: length, most: u64::from(DICTIONARY) }),

@@ -132,9 +132,9 @@ fn delta(source: Option<(u64, u64)>, target: u64, compressed: u8, sections: [&[u
 
 fn window(source: Option<(u64, u64)>, target: u64, compressed: u8, sections: [&[u8]; 3], sum: Option<u32>) -> Vec<u8> {
     let mut encoding = [number(target), vec![compressed]].concat();
-    sections.iter().for_each(|section| encoding.extend(number(section.len() as u64)));
+    encoding.extend(sections.iter().flat_map(|section| number(section.len() as u64)));
     encoding.extend(sum.map(|sum| sum.to_be_bytes().to_vec()).unwrap_or_default());
-    sections.iter().for_each(|section| encoding.extend(*section));
+    encoding.extend(sections.concat());
     let mut window = vec![u8::from(source.is_some()) | u8::from(sum.is_some()) << 2];
     if let Some((length, at)) = source {
         window.extend([number(length), number(at)].concat());
