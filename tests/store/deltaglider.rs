@@ -46,7 +46,7 @@ fn a_bucket_of_deltaglider_is_imported_with_all_its_folders_and_nothing_is_writt
     desk.ok(&["verify", "imported", "--key", "a.pem"]);
 
     let mut args = import("s3://releases/dg/exuvia/", "exuvia", &["--json"]);
-    args[10] = "others";
+    args[11] = "others";
     let said = desk.ok(&args);
     assert_eq!(said.matches("\"fate\":\"published\"").count(), 5, "{said}");
     desk.ok(&["verify", "others", "--key", "a.pem"]);
