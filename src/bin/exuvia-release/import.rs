@@ -37,8 +37,7 @@ use crate::pack::{Format, bases, publication_time, signing_key};
     TMPDIR             where private copies lie: room for four of the longest archives\n  \
     SOURCE_DATE_EPOCH  seconds since 1970 to state as the time of publication, instead of now")]
 pub(crate) struct Import {
-    /// The folder, or s3://BUCKET/PREFIX.
-    #[arg(value_name = "FROM")]
+    #[arg(value_name = "FROM", help = "The folder, or s3://BUCKET/PREFIX")]
     from: String,
     /// The product, as objects' names begin with it: 1 to 32 of a-z, 0-9 and '-'.
     #[arg(long, value_name = "NAME")]
@@ -98,8 +97,8 @@ impl Import {
             _ => None,
         };
         let aim = desk.as_ref().map_or(Aim::Try, |(key, bases, out)| Aim::Publish { key, bases, out });
-        let shelf = match Shelf::open(&self.from) {
-            Ok(shelf) => shelf,
+        let place = match Shelf::open(&self.from) {
+            Ok(place) => place,
             Err(error) => return fail(&error, json),
         };
         let bar = Bar::counting("importing");
@@ -108,7 +107,7 @@ impl Import {
                 bar.suspend(|| say_of(outcome));
             }
         };
-        let outcomes = match import(&plan, aim, &shelf, &mut |n| bar.advance(n), &mut told) {
+        let outcomes = match import(&plan, aim, &place, &mut |n| bar.advance(n), &mut told) {
             Ok(outcomes) => outcomes,
             Err(error) => return fail(&error, json),
         };
