@@ -37,7 +37,8 @@ use crate::pack::{Format, bases, publication_time, signing_key};
     TMPDIR             where private copies lie: room for four of the longest archives\n  \
     SOURCE_DATE_EPOCH  seconds since 1970 to state as the time of publication, instead of now")]
 pub(crate) struct Import {
-    #[arg(value_name = "FROM", help = "The folder, or s3://BUCKET/PREFIX")]
+    /// The folder, or `s3://BUCKET/PREFIX`.
+    #[arg(value_name = "FROM")]
     from: String,
     /// The product, as objects' names begin with it: 1 to 32 of a-z, 0-9 and '-'.
     #[arg(long, value_name = "NAME")]
