@@ -70,8 +70,8 @@ fn round(site: &Site, neighbours: bool) -> Round {
     let hosts: Vec<Host> = (0..HOSTS).map(|_| Host::new()).collect();
     let tree = hosts[0].releases().tree().to_owned();
     let origin = SocketAddr::from((ORIGIN, free_port()));
-    let served = tree.clone();
-    let server = Server::start_at(origin, move |request, stream| http_server::serve_file(&served, request, stream));
+    let site_tree = tree.clone();
+    let server = Server::start_at(origin, move |request, stream| http_server::serve_file(&site_tree, request, stream));
     let mut nodes: Vec<Node> = Vec::new();
     let mut hosts = hosts;
     for (number, host) in hosts.iter_mut().enumerate() {
@@ -94,10 +94,10 @@ fn round(site: &Site, neighbours: bool) -> Round {
         }
         for node in 0..NODES_OF_A_HOST {
             // One node of a host serves its cache.
-            let serves = neighbours && node == 0;
+            let is_mirror = neighbours && node == 0;
             host.set(
                 "mirror.listen",
-                &if serves { format!("\"{}:{PORT}\"", address(number)) } else { "\"off\"".into() },
+                &if is_mirror { format!("\"{}:{PORT}\"", address(number)) } else { "\"off\"".into() },
             );
             let mut node = host.node(&format!("n{node}"));
             node.through(&site.through(number).each_ref().map(String::as_str));

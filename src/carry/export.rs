@@ -58,7 +58,7 @@ pub enum LeftOut {
     OnlyTar,
     /// It does not hold.
     #[error("{0}")]
-    Rejected(#[from] Rejection),
+    Rejected(#[from] Box<Rejection>),
 }
 
 /// How long to wait for another process that uses what the node trusts.
@@ -81,7 +81,7 @@ pub fn export(what: &Export<'_>, to: &Path, progress: &mut dyn FnMut(u64)) -> Re
             }
             Lookup::Hit(archive) => archives.push(archive),
             Lookup::Miss => exported.left_out.push((id.version, LeftOut::Missing)),
-            Lookup::Rejected(rejection) => exported.left_out.push((id.version, rejection.into())),
+            Lookup::Rejected(rejection) => exported.left_out.push((id.version, Box::new(rejection).into())),
         }
     }
     // Somebody who named a version wants it, and not the others alone.

@@ -51,9 +51,10 @@ impl Offer {
             let known = |version: &Version| engine.source.as_ref().ok()?.as_ref()?.known_terms(version);
             for release in &mut listing.releases {
                 // Who carries it here does not wait for its rollout.
-                let known = match release.is_described() {
-                    true => std::mem::take(&mut release.terms),
-                    false => known(&release.version).unwrap_or_default(),
+                let known = if release.is_described() {
+                    std::mem::take(&mut release.terms)
+                } else {
+                    known(&release.version).unwrap_or_default()
                 };
                 release.terms = ReleaseTerms { rollout: None, ..known };
             }

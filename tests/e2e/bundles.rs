@@ -74,7 +74,7 @@ fn cached(host: &Host) -> usize {
 fn a_bundle_takes_a_release_and_its_metadata_to_a_host_that_is_not_connected() {
     let near = Connected::at("1.1.0");
     let bundle = near.export("first.tar");
-    near.node.cli(&["cache", "export", text(&bundle)]).exits(7).says("exists");
+    near.node.cli(&["cache", "export", text(&bundle)]).exits(9).says("exists");
     let (host, node) = remote();
     node.cli_when_idle(&["upgrade", "--from", text(&bundle), "--dry-run"]).exits(0).says("1.0.0 -> 1.1.0");
     node.cli_when_idle(&["upgrade", "--from", text(&bundle)]).exits(0);
@@ -100,19 +100,19 @@ fn a_bundle_takes_a_release_and_its_metadata_to_a_host_that_is_not_connected() {
 fn b9_a_bundle_counts_until_its_metadata_expires_or_at_the_time_that_the_operator_names() {
     let near = Connected::at("1.1.0");
     let fresh = Timestamp::now();
-    let expires = from_now(3);
-    near.repository.expire(RoleType::Timestamp, expires);
+    let until = from_now(3);
+    near.repository.expire(RoleType::Timestamp, until);
     near.node.wait_for("trusting the new timestamp", |status| {
         status["metadata"]["roles"][1]["expires"]
             .as_str()
-            .is_some_and(|at| at.parse::<Timestamp>().is_ok_and(|at| at == expires))
+            .is_some_and(|at| at.parse::<Timestamp>().is_ok_and(|at| at == until))
     });
     let bundle = near.export("late.tar");
-    wait_for(|| "it expires".to_owned(), || (Timestamp::now() > expires).then_some(()));
+    wait_for(|| "it expires".to_owned(), || (Timestamp::now() > until).then_some(()));
     let (host, node) = remote();
-    let expired = format!("expired at {expires:.0}");
+    let expired = format!("expired at {until:.0}");
     node.cli_when_idle(&["upgrade", "--from", text(&bundle)]).exits(4).says(&expired);
-    let later = from_now(-0).to_string();
+    let later = Timestamp::now().to_string();
     node.cli_when_idle(&["upgrade", "--from", text(&bundle), "--valid-at", &later]).exits(4).says(&expired);
     node.cli(&["upgrade", "--from", text(&bundle), "--valid-at", "2199-01-01T00:00:00Z"]).exits(2).says("future");
     node.cli(&["upgrade", "--valid-at", "2026-01-01T00:00:00Z"]).exits(2);

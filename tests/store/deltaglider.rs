@@ -19,7 +19,7 @@ fn fill(moto: &Moto, vectors: &str, prefix: &str) {
             let texts = sidecar["Metadata"].as_object().unwrap();
             notes.extend(texts.iter().map(|(name, text)| (name.clone(), text.as_str().unwrap().to_owned())));
         }
-        moto.put(&format!("{prefix}{name}"), &fs::read(&path).unwrap(), &notes);
+        moto.put_noted(&format!("{prefix}{name}"), &fs::read(&path).unwrap(), &notes);
     }
 }
 
@@ -63,7 +63,7 @@ fn i1_a_bucket_that_lies_or_has_no_metadata_gives_nothing() {
     let names: Vec<_> = moto.keys("dg/");
     for name in names {
         let bytes = fs::read(root().join("tests/vectors/deltaglider/tar").join(&name)).unwrap();
-        moto.put(&format!("bare/{name}"), &bytes, &[]);
+        moto.put_noted(&format!("bare/{name}"), &bytes, &[]);
     }
     let desk = Desk::new(&moto.endpoint());
     desk.refused(4, "has no metadata of DeltaGlider", &import("s3://releases/bare", "node", &[]));

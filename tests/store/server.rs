@@ -61,7 +61,7 @@ impl Moto {
     }
 
     /// An object, and what people note about it.
-    pub(crate) fn put(&self, key: &str, body: &[u8], notes: &[(String, String)]) {
+    pub(crate) fn put_noted(&self, key: &str, body: &[u8], notes: &[(String, String)]) {
         let fields: Vec<_> = notes.iter().map(|(name, text)| format!("x-amz-meta-{name}: {text}\r\n")).collect();
         assert_eq!(self.ask_with("PUT", &format!("/releases/{key}"), &fields.concat(), body).0, 200);
     }

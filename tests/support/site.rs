@@ -56,11 +56,13 @@ impl Site {
 
     /// Puts it back.
     pub fn mend(&self, host: usize) {
+        assert!(host < self.hosts);
         ip(&["link", "set", &port(host), "up"]);
     }
 
     /// What a node of that host is run by.
     pub fn through(&self, host: usize) -> [String; 4] {
+        assert!(host < self.hosts);
         ["ip".to_owned(), "netns".to_owned(), "exec".to_owned(), name(host)]
     }
 }
