@@ -17,7 +17,7 @@ use super::engine::{Engine, NeighbourAnswer, Observer, Step};
 use super::stage::{DownloadTurnSlot, tell_siblings};
 use crate::cache::Fetching;
 use crate::crypto::Signature;
-use crate::fetch::{Asset, NeighbourError, Neighbours, Reply};
+use crate::fetch::{Asset, FetchError, NeighbourError, Neighbours, Reply};
 use crate::types::{ByteLimit, Sha256Digest, Version};
 
 /// What came of asking.
@@ -46,12 +46,22 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Why a neighbour that says it has a file did not send it.
+enum Unhad {
+    /// It sends as much as it may: it is worth coming back.
+    Busy,
+    /// It does not send it after all.
+    Away,
+    /// What it sent was not what it should have been.
+    Lied,
+}
+
 /// Until others can have seen that this host wants to begin.
 const SETTLING: Duration = Duration::from_secs(1);
 /// Between two looks at those who are waited for.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Who brings nothing new for so long is not waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long others are waited for in all.
 const LONGEST: Duration = Duration::from_mins(10);
 /// Neighbours that send something else than was asked for, before the origin is asked.
@@ -84,13 +94,12 @@ pub(super) async fn ask<T: Send + 'static>(
                     observer(Step::Neighbour { version, answer });
                     return Asked::Had(had, *address);
                 }
-                Err(refused) => {
-                    busy |= !refused;
-                    if refused {
-                        refusals += 1;
-                        let (version, answer) = (wanted.version.clone(), NeighbourAnswer::Refused);
-                        observer(Step::Neighbour { version, answer });
-                    }
+                Err(Unhad::Busy) => busy = true,
+                Err(Unhad::Away) => {}
+                Err(Unhad::Lied) => {
+                    refusals += 1;
+                    let (version, answer) = (wanted.version.clone(), NeighbourAnswer::Refused);
+                    observer(Step::Neighbour { version, answer });
                 }
             }
         }
@@ -121,7 +130,6 @@ pub(super) async fn ask<T: Send + 'static>(
     Asked::Origin(ours)
 }
 
-/// `Err(true)`: what it sent was not what it should have been; `Err(false)`: it could not send it just now.
 async fn have<T: Send + 'static>(
     engine: &Arc<Engine>,
     neighbours: &Neighbours,
@@ -129,28 +137,35 @@ async fn have<T: Send + 'static>(
     wanted: &Wanted<'_>,
     (observer, turn): (&Observer, Option<&DownloadTurnSlot>),
     accept: &Accept<T>,
-) -> Result<T, bool> {
+) -> Result<T, Unhad> {
     let mut progress = |done: u64, total: Option<u64>| {
         tell_siblings(turn, done);
         observer(Step::Downloading { version: wanted.version.clone(), done, total });
     };
     let mut file = engine.install.staging().unnamed_file().map_err(|error| {
         tracing::warn!(event = "neighbour_failed", neighbour = %address, %error);
-        false
+        Unhad::Away
     })?;
     match neighbours.fetch(address, wanted.digest, &mut file, wanted.cap, &mut progress).await {
         Ok(signature) => {
             let accept = accept.clone();
             // Cut short, it is nobody's fault.
-            let accepted = tokio::task::spawn_blocking(move || accept(file, &signature)).await.map_err(|_| false)?;
+            let accepted =
+                tokio::task::spawn_blocking(move || accept(file, &signature)).await.map_err(|_| Unhad::Away)?;
             accepted.map_err(|reason| {
                 neighbours.distrust(address, &reason);
-                true
+                Unhad::Lied
             })
         }
         Err(error) => {
             neighbours.note(address, &error);
-            Err(matches!(error, NeighbourError::OtherFile { .. } | NeighbourError::SignatureFile { .. }))
+            Err(match error {
+                NeighbourError::OtherFile { .. } | NeighbourError::SignatureFile { .. } => Unhad::Lied,
+                NeighbourError::Fetch(FetchError::Status { status: 503, .. } | FetchError::LeftAlone { .. }) => {
+                    Unhad::Busy
+                }
+                NeighbourError::Fetch(_) => Unhad::Away,
+            })
         }
     }
 }
@@ -195,7 +210,7 @@ impl Waits {
 
     /// Somebody has it, and sends it to others.
     fn is_worth_it(&mut self, now: Instant) -> bool {
-        now.duration_since(*self.busy.get_or_insert(now)) < PATIENCE * 3
+        now.duration_since(*self.busy.get_or_insert(now)) < PATIENCE * 2
     }
 }
 
@@ -231,7 +246,7 @@ mod tests {
         let start = Instant::now();
         let (mut stuck, mut moving, mut liar) = (Waits::default(), Waits::default(), Waits::default());
         for second in 0..60u32 {
-            let (now, past) = (start + Duration::from_secs(second.into()), second >= 20);
+            let (now, past) = (start + Duration::from_secs(second.into()), second >= 30);
             let stands = stuck.ahead(&[(at(1), underway(1, true, 5))], None, now).is_some();
             assert_eq!(stands, !past, "{second}");
             assert!(moving.ahead(&[(at(1), underway(1, true, second.into()))], None, now).is_some());
