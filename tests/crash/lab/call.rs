@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::libc::{self, user_regs_struct};
 
+use super::table::{CALLS, Target};
+
 /// A system call that is about to change something below the folder that is watched.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -18,65 +20,6 @@ pub struct Call {
     /// What it changes, where it was given as an open handle.
     pub fd: Option<i32>,
 }
-
-/// Where a call's arguments say what it changes.
-#[derive(Clone, Copy)]
-enum Target {
-    /// An open file in that argument.
-    Fd(usize),
-    /// A path in that argument, relative to the working directory.
-    Path(usize),
-    /// A directory handle in the first argument, a path in the second.
-    At(usize, usize),
-    /// As `At`, when the flags in that argument ask for a new file.
-    CreateAt(usize, usize, usize),
-    /// A socket's address.
-    Bind,
-}
-
-/// Every call that counts, with its name.
-const CALLS: &[(i64, &str, Target)] = &[
-    (libc::SYS_write, "write", Target::Fd(0)),
-    (libc::SYS_pwrite64, "pwrite64", Target::Fd(0)),
-    (libc::SYS_writev, "writev", Target::Fd(0)),
-    (libc::SYS_pwritev, "pwritev", Target::Fd(0)),
-    (libc::SYS_sendfile, "sendfile", Target::Fd(0)),
-    (libc::SYS_copy_file_range, "copy_file_range", Target::Fd(2)),
-    (libc::SYS_splice, "splice", Target::Fd(2)),
-    (libc::SYS_ftruncate, "ftruncate", Target::Fd(0)),
-    (libc::SYS_truncate, "truncate", Target::Path(0)),
-    (libc::SYS_fallocate, "fallocate", Target::Fd(0)),
-    (libc::SYS_fsync, "fsync", Target::Fd(0)),
-    (libc::SYS_fdatasync, "fdatasync", Target::Fd(0)),
-    (libc::SYS_sync_file_range, "sync_file_range", Target::Fd(0)),
-    (libc::SYS_fchmod, "fchmod", Target::Fd(0)),
-    (libc::SYS_chmod, "chmod", Target::Path(0)),
-    (libc::SYS_fchmodat, "fchmodat", Target::At(0, 1)),
-    (libc::SYS_fchmodat2, "fchmodat2", Target::At(0, 1)),
-    (libc::SYS_fchown, "fchown", Target::Fd(0)),
-    (libc::SYS_fchownat, "fchownat", Target::At(0, 1)),
-    (libc::SYS_utimensat, "utimensat", Target::At(0, 1)),
-    (libc::SYS_fsetxattr, "fsetxattr", Target::Fd(0)),
-    (libc::SYS_setxattr, "setxattr", Target::Path(0)),
-    (libc::SYS_fremovexattr, "fremovexattr", Target::Fd(0)),
-    (libc::SYS_open, "open", Target::CreateAt(usize::MAX, 0, 1)),
-    (libc::SYS_openat, "openat", Target::CreateAt(0, 1, 2)),
-    (libc::SYS_creat, "creat", Target::Path(0)),
-    (libc::SYS_mkdir, "mkdir", Target::Path(0)),
-    (libc::SYS_mkdirat, "mkdirat", Target::At(0, 1)),
-    (libc::SYS_mknodat, "mknodat", Target::At(0, 1)),
-    (libc::SYS_rmdir, "rmdir", Target::Path(0)),
-    (libc::SYS_unlink, "unlink", Target::Path(0)),
-    (libc::SYS_unlinkat, "unlinkat", Target::At(0, 1)),
-    (libc::SYS_rename, "rename", Target::Path(1)),
-    (libc::SYS_renameat, "renameat", Target::At(2, 3)),
-    (libc::SYS_renameat2, "renameat2", Target::At(2, 3)),
-    (libc::SYS_link, "link", Target::Path(1)),
-    (libc::SYS_linkat, "linkat", Target::At(2, 3)),
-    (libc::SYS_symlink, "symlink", Target::Path(1)),
-    (libc::SYS_symlinkat, "symlinkat", Target::At(1, 2)),
-    (libc::SYS_bind, "bind", Target::Bind),
-];
 
 /// The errors that a call may end with, by the pages of manual section 2. A call that finds no room
 /// says ENOSPC or EDQUOT; one that only looks up and makes names says EROFS and EACCES, too.

@@ -9,4 +9,5 @@ pub mod point;
 pub mod power;
 pub mod stage;
 pub mod story;
+pub mod table;
 pub mod trace;

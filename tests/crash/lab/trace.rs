@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 
 use super::call::Call;
 use super::point::{Place, Point, normal};
+use crate::support::builds;
 
 /// What is done to the process that stands at the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +102,7 @@ impl Traced {
                 | Options::PTRACE_O_TRACEFORK
                 | Options::PTRACE_O_TRACEVFORK
                 | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACESECCOMP
                 | Options::PTRACE_O_EXITKILL;
             ptrace::seize(Pid::from_raw(leader), options).expect("may trace its own child");
             ptrace::interrupt(Pid::from_raw(leader)).expect("it waits for us");
@@ -171,10 +173,12 @@ impl Drop for Traced {
     }
 }
 
-/// The same command, after a line on its standard input: until then nothing of it happens.
+/// The same command, after a line on its standard input: until then nothing of it happens. It is stopped at the calls
+/// that count, and at no others.
 fn held_back(command: &Command, output: File) -> Command {
     let mut held = Command::new("/bin/sh");
-    held.args(["-c", "read -r _; exec \"$@\" </dev/null", "sh"]).arg(command.get_program()).args(command.get_args());
+    held.args(["-c", "read -r _; exec \"$@\" </dev/null", "sh"]).arg(builds::only_changes());
+    held.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => held.env(name, value),
@@ -227,8 +231,10 @@ impl Tracer {
                 WaitStatus::PtraceSyscall(pid) => self.at_call(pid),
                 WaitStatus::PtraceEvent(pid, _, event) => {
                     self.meet(pid);
-                    if event == libc::PTRACE_EVENT_EXEC {
-                        self.roles.remove(&pid.as_raw());
+                    match event {
+                        libc::PTRACE_EVENT_EXEC => drop(self.roles.remove(&pid.as_raw())),
+                        libc::PTRACE_EVENT_SECCOMP if self.watches() => self.before_call(pid),
+                        _ => {}
                     }
                     self.go_on(pid, None);
                 }
@@ -269,8 +275,9 @@ impl Tracer {
     }
 
     fn go_on(&self, pid: Pid, signal: Option<Signal>) {
+        let is_inside = self.threads.get(&pid.as_raw()).is_some_and(|thread| thread.inside.is_some());
         // One that was killed meanwhile is gone, and its end is heard of.
-        if self.watches() { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }.ok();
+        if is_inside { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) }.ok();
     }
 
     /// A thread that stands still for the first time, perhaps.
@@ -287,13 +294,12 @@ impl Tracer {
         }
     }
 
+    /// The end of a call that is waited for: before it, the filter stopped the thread.
     fn at_call(&mut self, pid: Pid) {
         self.meet(pid);
         // libc has the names of the kinds; the field is all that is needed.
-        match ptrace::syscall_info(pid).map(|info| info.op) {
-            Ok(libc::PTRACE_SYSCALL_INFO_ENTRY) => self.before_call(pid),
-            Ok(libc::PTRACE_SYSCALL_INFO_EXIT) => self.after_call(pid),
-            _ => {}
+        if ptrace::syscall_info(pid).map(|info| info.op) == Ok(libc::PTRACE_SYSCALL_INFO_EXIT) {
+            self.after_call(pid);
         }
         self.go_on(pid, None);
     }

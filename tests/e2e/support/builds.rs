@@ -37,6 +37,11 @@ pub fn load_generator() -> PathBuf {
     built().join("load-generator")
 }
 
+/// The program that has a tracer stop at changes alone.
+pub fn only_changes() -> PathBuf {
+    built().join("only-changes")
+}
+
 /// The executable of `exuvia` in that version.
 pub fn exuvia(version: &str) -> PathBuf {
     EXUVIA.build(version)
@@ -75,10 +80,12 @@ fn built() -> &'static Path {
                 install(&profile.join("examples/embedded"), &out.join(version).join("counter"));
             }
             // Ends with the package's own version: other tests run the program where it was built.
-            let what = ["--bin", "exuvia", "--example", "bad-node", "--example", "load-generator"];
+            let examples = ["bad-node", "load-generator", "only-changes"];
+            let what = [&["--bin", "exuvia"][..], &examples.map(|name| ["--example", name]).concat()].concat();
             build(target, profile, &what, env!("CARGO_PKG_VERSION"));
-            install(&profile.join("examples/load-generator"), &out.join("load-generator"));
-            install(&profile.join("examples/bad-node"), &out.join("bad-node"));
+            for example in examples {
+                install(&profile.join("examples").join(example), &out.join(example));
+            }
             fs::write(&stamp, now).unwrap();
         }
         out
@@ -125,6 +132,8 @@ fn stamp_of_sources() -> String {
         "tests/e2e/bad_node.rs",
         "examples",
         "tests/support/load_generator.rs",
+        "tests/crash/only_changes.rs",
+        "tests/crash/lab/table.rs",
     ];
     for input in inputs {
         add(&root().join(input), &mut state);
