@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::SnapshotError;
 use super::id::SnapshotId;
@@ -45,6 +45,8 @@ const OUTLIVED: Duration = Duration::from_hours(24);
 const FOLDER: &str = "snapshots";
 const LOCK: &str = "lock";
 const MAKING: &str = "making";
+/// How long somebody else who changes the folder is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Snapshots {
     /// Opens the folder `snapshots` in the node's data folder, making it (0700) where it is missing.
@@ -68,7 +70,15 @@ impl Snapshots {
 
     /// One at a time changes the folder.
     pub(super) fn turn(&self) -> Result<crate::sys::Lock, SnapshotError> {
-        self.dir.try_lock(LOCK)?.ok_or_else(|| SnapshotError::Busy(self.path().to_owned()))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.dir.try_lock(LOCK)? {
+                Some(lock) => return Ok(lock),
+                // A child that another thread has just forked holds it, too, until its exec.
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                None => return Err(SnapshotError::Busy(self.path().to_owned())),
+            }
+        }
     }
 
     /// An empty folder for copies that are not yet a snapshot. What a killed process left there is gone.

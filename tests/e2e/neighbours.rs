@@ -208,7 +208,8 @@ fn n3_what_was_planted_in_the_cache_is_not_served() {
             (!entries.join(&name).exists()).then_some(())
         },
     );
-    assert!(node.log().contains("cache_rejected"), "{}", node.log());
+    // What a worker says goes through its launcher.
+    wait_for(|| node.log(), || node.log().contains("cache_rejected").then_some(()));
 
     // A signed archive under the digest of another file: what is sent has the digest that was asked for, or nothing.
     let mut lying: serde_json::Value = serde_json::from_slice(&fs::read(&entry).unwrap()).unwrap();

@@ -340,7 +340,17 @@ impl Client {
     }
 
     pub fn updater(&self) -> Updater<Remote> {
-        let store = Store::open(&Dir::open(self.dir.path()).unwrap()).unwrap().unwrap();
+        let open = || Store::open(&Dir::open(self.dir.path()).unwrap()).unwrap();
+        // A child that another test has just forked holds the lock, too, until its exec.
+        let wait = || std::thread::sleep(std::time::Duration::from_millis(10));
+        let store = (0..200)
+            .find_map(|_| {
+                open().or_else(|| {
+                    wait();
+                    None
+                })
+            })
+            .expect("nobody uses it");
         self.sim().requests.clear();
         Updater::new(Remote(self.sim.clone()), store, self.bootstrap.clone(), self.rules)
     }
