@@ -201,6 +201,8 @@ impl Neighbours {
         left_out.retain(|_, until| *until > now);
         found.sort_unstable();
         found.dedup();
+        // One that counts on this link alone has no place in an address of a file.
+        found.retain(|address| !matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0));
         found.retain(|address| !left_out.contains_key(address));
         shuffle(&mut found);
         found.truncate(MOST);

@@ -249,7 +249,8 @@ fn every_step_that_touches_the_disk_is_listed() {
                 let mut news = news.lock().unwrap();
                 news.extend(found.difference(&listed).map(|line| format!("{story}: {line} is not listed")));
                 let missed: Vec<_> = listed.difference(&found).collect();
-                if missed.len() * 20 > listed.len() {
+                // A candidate that fails early may have come to open the rest meanwhile, or not.
+                if missed.len() * 12 > listed.len() {
                     news.push(format!("{story}: these are listed, and did not happen: {missed:#?}"));
                 }
             });
