@@ -55,7 +55,12 @@ impl Host {
 
     /// That version of a product is installed.
     pub fn of(product: &'static Product, version: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("exuvia-e2e-").tempdir().unwrap();
+        Self::of_in(&std::env::temp_dir(), product, version)
+    }
+
+    /// The same, with all of it below that folder.
+    pub fn of_in(folder: &Path, product: &'static Product, version: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("exuvia-e2e-").tempdir_in(folder).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         let releases = Releases::new(product, dir.path().join("releases"));
         let server_addr = (Ipv4Addr::LOCALHOST, free_port()).into();
