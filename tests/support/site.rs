@@ -6,6 +6,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::NamedTempFile;
 
@@ -25,6 +26,20 @@ pub struct Site {
 }
 
 impl Site {
+    /// Whether this kernel knows switches and cables. Asked in a network of the test's own.
+    pub fn is_possible() -> bool {
+        let tried = |words: &[&str]| {
+            let added = Command::new("ip").args(["link", "add"]).args(words).output();
+            added.is_ok_and(|added| added.status.success())
+        };
+        let is_possible =
+            tried(&["probe0", "type", "bridge"]) && tried(&["probe1", "type", "veth", "peer", "name", "probe2"]);
+        for probe in ["probe0", "probe1"] {
+            Command::new("ip").args(["link", "del", probe]).output().ok();
+        }
+        is_possible
+    }
+
     /// A switch with the origin behind it, and a network namespace for each host.
     pub fn of(hosts: usize) -> Self {
         // `ip netns` keeps its names there.
