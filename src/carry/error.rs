@@ -1,5 +1,6 @@
 use std::io;
 
+use super::export::LeftOut;
 use crate::cache::CacheError;
 use crate::fetch::FetchError;
 use crate::sys::SysError;
@@ -11,12 +12,17 @@ pub enum CarryError {
     /// The cache cannot be read.
     #[error("{0}")]
     Cache(#[from] CacheError),
-    /// What would go in is not there.
-    #[error(
-        "the cache holds nothing that could be exported{}; `cache ls` shows what it has. No file was written",
-        .0.as_ref().map_or_else(String::new, |version| format!(" of {version}"))
-    )]
-    Nothing(Option<Version>),
+    /// There is nothing to go in.
+    #[error("the cache holds no release for this target, so there is nothing to export. No file was written")]
+    Nothing,
+    /// What was asked for, or all that there is, cannot go in.
+    #[error("{version} cannot be exported: {reason}. No file was written")]
+    LeftOut {
+        /// The version.
+        version: Version,
+        /// Why not.
+        reason: LeftOut,
+    },
     /// The file cannot be written.
     #[error("{0}. No file was written")]
     Storage(#[from] SysError),

@@ -51,10 +51,10 @@ pub struct Exported {
 #[derive(Debug, thiserror::Error)]
 pub enum LeftOut {
     /// It is not in the cache.
-    #[error("it is not in the cache")]
+    #[error("it is not in the cache; `cache ls` shows what is")]
     Missing,
     /// A patch made it.
-    #[error("a patch made it, and its archive as it was published is not in the cache")]
+    #[error("a patch made it here, and nobody signed an archive of that; carry the published tree instead")]
     OnlyTar,
     /// It does not hold.
     #[error("{0}")]
@@ -85,29 +85,32 @@ pub fn export(what: &Export<'_>, to: &Path, progress: &mut dyn FnMut(u64)) -> Re
         }
     }
     // Somebody who named a version wants it, and not the others alone.
-    let lacking = exported.left_out.first().filter(|_| !what.versions.is_empty());
-    if archives.is_empty() || lacking.is_some() {
-        return Err(CarryError::Nothing(lacking.map(|(version, _)| version.clone())));
+    if (archives.is_empty() || !what.versions.is_empty()) && !exported.left_out.is_empty() {
+        let (version, reason) = exported.left_out.swap_remove(0);
+        return Err(CarryError::LeftOut { version, reason });
+    }
+    if archives.is_empty() {
+        return Err(CarryError::Nothing);
     }
     let metadata = what.trust.as_deref().map(trusted).transpose()?.flatten().unwrap_or_default();
     let (dir, name) = Dir::parent_of_operator_file(to)?;
     let failed = |source| CarryError::Write { path: to.display().to_string(), source };
     let mut file = dir.new_file(FILE_MODE)?;
-    let mut tar = Tar { to: &mut file, length: 0, progress };
+    let mut tar = tar::Builder::new(Counted { to: &mut file, length: 0, progress });
     let listed: Vec<_> = archives.iter().map(described).collect::<io::Result<_>>().map_err(failed)?;
     let listing = serde_json::to_vec_pretty(&listed).expect("text and numbers have a JSON form");
-    tar.add("releases.json", listing.len() as u64, &mut &listing[..]).map_err(failed)?;
+    add(&mut tar, "releases.json", listing.len() as u64, &listing[..]).map_err(failed)?;
     for (name, bytes) in &metadata {
-        tar.add(&format!("metadata/{name}"), bytes.len() as u64, &mut &bytes[..]).map_err(failed)?;
+        add(&mut tar, &format!("metadata/{name}"), bytes.len() as u64, &bytes[..]).map_err(failed)?;
     }
     for archive in &archives {
         let path = path(archive);
-        tar.add(&path, archive.length(), &mut archive.reader()).map_err(failed)?;
+        add(&mut tar, &path, archive.length(), archive.reader()).map_err(failed)?;
         let signature = archive.signature().as_bytes();
-        tar.add(&format!("{path}.sig"), signature.len() as u64, &mut &signature[..]).map_err(failed)?;
+        add(&mut tar, &format!("{path}.sig"), signature.len() as u64, &signature[..]).map_err(failed)?;
         exported.releases.push((archive.id().version.clone(), archive.length()));
     }
-    exported.length = tar.end().map_err(failed)?;
+    exported.length = tar.into_inner().map_err(failed)?.length;
     exported.metadata = metadata.len();
     file.publish_as_new(&name)?;
     Ok(exported)
@@ -154,55 +157,42 @@ fn described(archive: &VerifiedArchive) -> io::Result<serde_json::Value> {
     }))
 }
 
-/// A tar as a bundle must be: regular files under plain names, owned by nobody in particular, of no particular time.
-struct Tar<'a, W: Write> {
+/// Adds a file as a bundle must have it: regular, under a plain name, owned by nobody in particular, of no particular
+/// time.
+fn add<W: Write>(tar: &mut tar::Builder<Counted<'_, W>>, path: &str, length: u64, from: impl Read) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    // Longer than its fields, a path would need an extension header, which no bundle may have: that is an error.
+    header.set_path(path)?;
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(length);
+    header.set_mode(FILE_MODE);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    let end = tar.get_ref().length + BLOCK + length.next_multiple_of(BLOCK);
+    tar.append(&header, from)?;
+    if tar.get_ref().length == end { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+const BLOCK: u64 = 512;
+
+/// Counts what is written.
+struct Counted<'a, W: Write> {
     to: W,
     length: u64,
     progress: &'a mut dyn FnMut(u64),
 }
 
-const BLOCK: u64 = 512;
-const PIECE: usize = 256 * 1024;
-
-impl<W: Write> Tar<'_, W> {
-    fn add(&mut self, path: &str, length: u64, from: &mut dyn Read) -> io::Result<()> {
-        let mut header = tar::Header::new_ustar();
-        header.set_path(path)?;
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_size(length);
-        header.set_mode(FILE_MODE);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_cksum();
-        self.put(header.as_bytes())?;
-        let (mut left, mut piece) = (length, vec![0; PIECE]);
-        while left > 0 {
-            let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = from.read(&mut piece[..most])?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.put(&piece[..read])?;
-            left -= read as u64;
-        }
-        self.fill(length.next_multiple_of(BLOCK) - length)
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.length += written as u64;
+        (self.progress)(written as u64);
+        Ok(written)
     }
 
-    fn end(mut self) -> io::Result<u64> {
-        self.fill(2 * BLOCK)?;
-        self.to.flush()?;
-        Ok(self.length)
-    }
-
-    fn fill(&mut self, bytes: u64) -> io::Result<()> {
-        self.put(&vec![0; usize::try_from(bytes).expect("less than three blocks")])
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.to.write_all(bytes)?;
-        self.length += bytes.len() as u64;
-        (self.progress)(bytes.len() as u64);
-        Ok(())
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }

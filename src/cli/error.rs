@@ -1,5 +1,5 @@
 use crate::cache::CacheError;
-use crate::carry::CarryError;
+use crate::carry::{CarryError, LeftOut};
 use crate::config::ConfigError;
 use crate::console::{Exit, ToolError};
 use crate::install::InstallError;
@@ -119,7 +119,8 @@ impl ToolError for CliError {
             Self::NoVerdict { .. } => Exit::Busy,
             Self::NotSigned { .. } | Self::CacheRejected(_) | Self::NotImported(_) => Exit::Verification,
             Self::Carry(error) => match error {
-                CarryError::Nothing(_) => Exit::Usage,
+                CarryError::LeftOut { reason: LeftOut::Rejected(_), .. } => Exit::Verification,
+                CarryError::Nothing | CarryError::LeftOut { .. } => Exit::Usage,
                 CarryError::TrustBusy => Exit::Busy,
                 CarryError::Bundle(_) => Exit::Source,
                 CarryError::Cache(_) | CarryError::Storage(_) | CarryError::Write { .. } => Exit::Storage,

@@ -8,6 +8,7 @@ use exuvia::tuf::metadata::RoleType;
 use jiff::Timestamp;
 
 use crate::repository::{Repository, from_now};
+use crate::support::host::names;
 use crate::support::{Host, Node, wait_for};
 
 /// A host that is connected, with a node that runs what the repository has newest.
@@ -74,7 +75,11 @@ fn cached(host: &Host) -> usize {
 fn a_bundle_takes_a_release_and_its_metadata_to_a_host_that_is_not_connected() {
     let near = Connected::at("1.1.0");
     let bundle = near.export("first.tar");
+    let before = (names(near.host.path("").as_path()), fs::read(&bundle).unwrap());
     near.node.cli(&["cache", "export", text(&bundle)]).exits(9).says("exists");
+    let missing = near.host.path("missing.tar");
+    near.node.cli(&["cache", "export", text(&missing), "--version", "9.9.9"]).exits(2).says("not in the cache");
+    assert!((names(near.host.path("").as_path()), fs::read(&bundle).unwrap()) == before, "something was left behind");
     let (host, node) = remote();
     node.cli_when_idle(&["upgrade", "--from", text(&bundle), "--dry-run"]).exits(0).says("1.0.0 -> 1.1.0");
     node.cli_when_idle(&["upgrade", "--from", text(&bundle)]).exits(0);
