@@ -1,5 +1,3 @@
-use std::fs::File;
-use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use super::error::CarryError;
@@ -8,7 +6,7 @@ use crate::cache::{Cache, CacheError, Lookup};
 use crate::crypto::{Keyring, Release, Signature, SignatureLength};
 use crate::fetch::{self, AssetError, Bundle, Chosen, FetchError, Progress};
 use crate::sys::{PrivateDir, SysError};
-use crate::types::{ByteLimit, Product, ReleaseId, Target, Version};
+use crate::types::{Product, ReleaseId, Target, Version};
 
 /// Where the releases of a bundle go.
 #[derive(Debug)]
@@ -54,9 +52,6 @@ pub enum NotImported {
     #[error("{0}")]
     Archive(#[from] ArchiveError),
 }
-
-/// Longer than any signature, so that the length is judged and not the cap met.
-const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 
 /// Verifies each release of a bundle under the keys that count here, and keeps it in the cache. Nothing is upgraded
 /// by that, and freshness does not matter: an upgrade decides, as ever. `tell` hears what became of each.
@@ -122,11 +117,8 @@ async fn one(
 }
 
 async fn signature(what: &Import, bundle: &Bundle, asset: &fetch::Asset) -> Result<Signature, NotImported> {
-    let mut file: File = what.staging.unnamed_file().map_err(FetchError::from)?;
-    bundle.fetch_asset(asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.take(SIGNATURE_CAP.get()).read_to_end(&mut bytes))
-        .map_err(|error| FetchError::from(SysError::read_of(what.staging.path(), error)))?;
-    Ok(Signature::from_bytes(&bytes)?)
+    let mut file = what.staging.unnamed_file().map_err(FetchError::from)?;
+    bundle.fetch_asset(asset, &mut file, Signature::FILE_LIMIT, &mut |_, _| ()).await?;
+    let read = Signature::read(&mut file);
+    Ok(read.map_err(|error| FetchError::from(SysError::read_of(what.staging.path(), error)))??)
 }

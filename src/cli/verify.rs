@@ -8,7 +8,7 @@ use crate::console::{Bar, say, say_json};
 use crate::crypto::{Context, Signature, VerifyError};
 use crate::node::{App, Failure, FailureKind};
 use crate::sys::{OperatorFile, SysError};
-use crate::types::{ByteLimit, ReleaseId, Target};
+use crate::types::{ReleaseId, Target};
 
 /// Checks a file against this program's own keys.
 pub(super) fn verify(app: &App, cli: &Cli, args: &Verify) -> Result<ExitCode, CliError> {
@@ -21,7 +21,7 @@ pub(super) fn verify(app: &App, cli: &Cli, args: &Verify) -> Result<ExitCode, Cl
         PathBuf::from(path)
     });
     let not_signed = || CliError::NotSigned { file: args.file.display().to_string(), release: id.to_string() };
-    let bytes = OperatorFile::read(&sig, ByteLimit::kib(8))?;
+    let bytes = OperatorFile::read(&sig, Signature::FILE_LIMIT)?;
     let signature = Signature::from_bytes(&bytes).map_err(|error| {
         let message =
             format!("{} is not a signature: {error}. Do not use the archive; fetch both again", sig.display());

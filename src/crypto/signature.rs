@@ -1,4 +1,8 @@
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+
+use crate::types::ByteLimit;
 
 /// A detached ML-DSA-65 signature: 3,309 raw bytes (FIPS 204, table 2). Says nothing until verified.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,6 +16,17 @@ pub struct SignatureLength(pub usize);
 impl Signature {
     /// Length in bytes.
     pub const LEN: usize = 3309;
+
+    /// How much of a file that should be one is read: longer than any, so that the length is judged and no cap met.
+    pub const FILE_LIMIT: ByteLimit = ByteLimit::kib(8);
+
+    /// Reads a file that claims to be a signature, from its start.
+    pub fn read(file: &mut File) -> io::Result<Result<Self, SignatureLength>> {
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.take(Self::FILE_LIMIT.get()).read_to_end(&mut bytes)?;
+        Ok(Self::from_bytes(&bytes))
+    }
 
     /// Takes bytes that claim to be a signature.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignatureLength> {

@@ -82,7 +82,6 @@ const AWAY: Duration = Duration::from_mins(1);
 const LIED: Duration = Duration::from_hours(1);
 /// The least that a neighbour must bring.
 const RATE: u64 = 64 * 1024;
-const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 
 impl Neighbours {
     /// Those behind these names; `None` where there are none. Opens nothing yet.
@@ -150,7 +149,7 @@ impl Neighbours {
     async fn signature(&self, file: &Url, reach: &Reach) -> Result<Signature, NeighbourError> {
         let mut url = file.clone();
         url.set_path(&format!("{}/signature", file.path()));
-        let get = Get { is_last: false, ..Get::new(&url, reach, SIGNATURE_CAP, Duration::from_secs(15)) };
+        let get = Get { is_last: false, ..Get::new(&url, reach, Signature::FILE_LIMIT, Duration::from_secs(15)) };
         let mut body = Body::Memory(Vec::new());
         self.http.get(&get, &mut body, &mut |_, _| ()).await?;
         let Body::Memory(bytes) = body else { unreachable!("the body was given as memory") };

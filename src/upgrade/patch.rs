@@ -5,13 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use super::engine::{Engine, Observer, Step};
 use super::neighbours::{self, Accept, Asked, Wanted};
 use super::route::{Route, cheapest};
-use super::stage::{DownloadTurnSlot, SIGNATURE_CAP, tell_siblings};
+use super::stage::{DownloadTurnSlot, tell_siblings};
 use crate::archive::{ArchiveError, Tar, UntrustedArchive, VerifiedArchive, tar_limit};
 use crate::cache::{CacheError, Fetching, Lookup};
 use crate::crypto::{Signature, SignatureLength};
@@ -238,12 +237,8 @@ async fn signature_at(
     asset: &Asset,
 ) -> Result<Signature, NotPatched> {
     let mut file = engine.install.staging().unnamed_file()?;
-    source.fetch_asset(place, asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.take(SIGNATURE_CAP.get()).read_to_end(&mut bytes))
-        .map_err(|error| SysError::read_of(engine.install.staging().path(), error))?;
-    Ok(Signature::from_bytes(&bytes)?)
+    source.fetch_asset(place, asset, &mut file, Signature::FILE_LIMIT, &mut |_, _| ()).await?;
+    Ok(Signature::read(&mut file).map_err(|error| SysError::read_of(engine.install.staging().path(), error))??)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,7 +1,6 @@
 //! From a release to a binary among the versions: cache, patch, neighbour or download, verify, extract, publish.
 
 use std::fs::File;
-use std::io::{Read, Seek};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +21,10 @@ use crate::fetch::{Asset, Chosen, Place, Release, ReleaseSource};
 use crate::install::{Claim, Installed};
 use crate::ledger::AttemptId;
 use crate::sys::SysError;
-use crate::types::{ArchiveFormat, ByteLimit, ReleaseId, Version};
+use crate::types::{ArchiveFormat, ReleaseId, Version};
 
 /// Give up waiting for a sibling's download that makes no progress for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Longer than any signature, so that the length is judged and not the cap met.
-pub(super) const SIGNATURE_CAP: ByteLimit = ByteLimit::kib(8);
 
 /// Where the verified archive came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,16 +332,9 @@ async fn fetch_signature(
     asset: &Asset,
 ) -> Result<Signature, UpgradeError> {
     let mut file = engine.install.staging().unnamed_file()?;
-    source.fetch_asset(place, asset, &mut file, SIGNATURE_CAP, &mut |_, _| ()).await?;
-    let bytes = read_whole(&mut file).map_err(|error| SysError::read_of(engine.install.staging().path(), error))?;
-    Signature::from_bytes(&bytes).map_err(|source| UpgradeError::SignatureFile { id: Box::new(id.clone()), source })
-}
-
-fn read_whole(file: &mut File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.take(SIGNATURE_CAP.get()).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    source.fetch_asset(place, asset, &mut file, Signature::FILE_LIMIT, &mut |_, _| ()).await?;
+    let read = Signature::read(&mut file).map_err(|error| SysError::read_of(engine.install.staging().path(), error))?;
+    read.map_err(|source| UpgradeError::SignatureFile { id: Box::new(id.clone()), source })
 }
 
 /// Extracts, and only then shares a downloaded archive: what cannot be extracted is no use to anybody.
