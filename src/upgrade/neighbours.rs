@@ -78,7 +78,7 @@ pub(super) async fn ask<T: Send + 'static>(
     let Some(neighbours) = &engine.neighbours else { return Asked::Origin(None) };
     let begun = Instant::now();
     let (mut ours, mut waits, mut refusals) = (None::<Fetching>, Waits::default(), 0);
-    while begun.elapsed() < LONGEST && refusals < REFUSALS {
+    'asking: while begun.elapsed() < LONGEST {
         let replies = match neighbours.ask(wanted.digest).await {
             Ok(replies) => replies,
             Err(error) => {
@@ -97,9 +97,12 @@ pub(super) async fn ask<T: Send + 'static>(
                 Err(Unhad::Busy) => busy = true,
                 Err(Unhad::Away) => {}
                 Err(Unhad::Lied) => {
-                    refusals += 1;
                     let (version, answer) = (wanted.version.clone(), NeighbourAnswer::Refused);
                     observer(Step::Neighbour { version, answer });
+                    refusals += 1;
+                    if refusals == REFUSALS {
+                        break 'asking;
+                    }
                 }
             }
         }
