@@ -232,6 +232,53 @@ mod tests {
         assert!(busy.read(&mut [0]).await.is_ok_and(|n| n == 0) || busy.read(&mut [0]).await.is_err());
     }
 
+    /// A worker within these bounds, and where it listens.
+    fn bounded(bounds: Bounds) -> (std::net::SocketAddr, watch::Sender<Option<Leaving>>) {
+        let (leave, leaving) = watch::channel(None);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(async || "here"));
+        tokio::spawn(serve_within(TcpListener::from_std(listener).unwrap(), router, leaving, bounds));
+        (address, leave)
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_a_connection_waits_until_another_one_has_ended() {
+        let (address, _leave) = bounded(Bounds { connections: 1, head: None, longest: None });
+        let mut first = TcpStream::connect(address).await.unwrap();
+        ask(&mut first, "/").await;
+        answer(&mut first).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        ask(&mut second, "/").await;
+        let waits = tokio::time::timeout(Duration::from_millis(200), answer(&mut second)).await;
+        assert!(waits.is_err(), "two are served at once");
+        drop(first);
+        assert_eq!(answer(&mut second).await.1, "here");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_and_a_connection_that_lasts_too_long_are_closed() {
+        let short = Some(Duration::from_millis(200));
+        let (address, _leave) = bounded(Bounds { connections: 8, head: short, longest: None });
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        ask(&mut idle, "/").await;
+        answer(&mut idle).await;
+        let (address, _leave) = bounded(Bounds { connections: 8, head: None, longest: short });
+        let mut lasting = TcpStream::connect(address).await.unwrap();
+        ask(&mut lasting, "/").await;
+        answer(&mut lasting).await;
+        for connection in [&mut slow, &mut idle, &mut lasting] {
+            let closed = tokio::time::timeout(Duration::from_secs(5), async {
+                // What it still says of it comes first.
+                while !matches!(connection.read(&mut [0; 64]).await, Ok(0) | Err(_)) {}
+            });
+            assert!(closed.await.is_ok());
+        }
+    }
+
     #[tokio::test]
     async fn who_connects_to_a_worker_that_leaves_is_answered_by_the_next_one() {
         let first = alone();
