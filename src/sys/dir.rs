@@ -1,4 +1,3 @@
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,20 +18,6 @@ use crate::types::ByteLimit;
 pub struct Dir {
     fd: Arc<OwnedFd>,
     path: PathBuf,
-}
-
-/// A folder of ours into which nobody else may look or write: owner checked, mode 0700.
-#[derive(Clone, Debug)]
-pub struct PrivateDir(Dir);
-
-/// What to do about a folder of ours that group or others may enter or write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loose {
-    /// Set it to 0700. For folders whose content is verified at every use.
-    Tighten,
-    /// Refuse it when others may write to it, tighten it when they may only read it. For folders
-    /// whose content is believed.
-    RefuseWritable,
 }
 
 /// What has a name in a folder.
@@ -336,35 +321,20 @@ impl Dir {
         }
     }
 
-    /// Opens the folder `name`, making it (0700) where it is missing, under the same rules as this one.
-    pub fn private_subdir(&self, name: &str, loose: Loose) -> Result<PrivateDir, SysError> {
-        let shown = self.shown(name);
-        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::RWXU) {
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(SysError::io("make the folder", shown, errno)),
-        }
-        self.existing_private_subdir(name, loose)
-    }
-
-    /// Opens the folder `name` under the rules of a [`PrivateDir`]; it must exist.
-    pub fn existing_private_subdir(&self, name: &str, loose: Loose) -> Result<PrivateDir, SysError> {
-        let shown = self.shown(name);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(self.fd.as_fd(), self.plain(name)?, flags, Mode::empty())
-            .map_err(|errno| dir_error(&shown, errno))?;
-        PrivateDir::check(Self { fd: Arc::new(fd), path: shown }, loose)
-    }
-
     /// Opens the folder `name`, making it (0755) where it is missing. For trees that others may read
     /// and whose content is verified by whoever uses it.
     pub fn public_subdir(&self, name: &str) -> Result<Self, SysError> {
-        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(0o755)) {
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(SysError::io("make the folder", self.shown(name), errno)),
-        }
+        self.make_subdir(name, 0o755)?;
         self.foreign_subdir(name)
+    }
+
+    /// Makes the folder `name`, durably, where nothing has that name.
+    pub(super) fn make_subdir(&self, name: &str, mode: u32) -> Result<(), SysError> {
+        match rustix::fs::mkdirat(self.fd.as_fd(), self.plain(name)?, Mode::from_raw_mode(mode)) {
+            Ok(()) => self.sync(),
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(SysError::io("make the folder", self.shown(name), errno)),
+        }
     }
 
     /// Takes a lock on the file `name`, without waiting. `None` when somebody else holds it.
@@ -379,82 +349,6 @@ impl Dir {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl PrivateDir {
-    /// Opens the folder, making it and its parents where they are missing, and checks the handle:
-    /// a folder, not a link, owned by this process's effective user, mode 0700 (see [`Loose`]).
-    pub fn open_or_create(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = path.into();
-        match fs::symlink_metadata(&path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&path)
-                    .map_err(|error| SysError::io("make the folder", &path, error))?;
-                if let Some(parent) = path.parent() {
-                    Dir::open(parent.canonicalize().map_err(|error| SysError::io("find", parent, error))?)?.sync()?;
-                }
-            }
-            Err(error) => return Err(SysError::io("examine", path, error)),
-        }
-        Self::check(Dir::open(path)?, loose)
-    }
-
-    /// Makes the folder; an error where anything has its name.
-    pub fn create_new(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = path.into();
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| SysError::io("make the folder", &path, error))?;
-        Self::check(Dir::open(path)?, loose)
-    }
-
-    /// Removes the folder itself, which must be empty.
-    pub fn remove_itself(self) -> Result<(), SysError> {
-        fs::remove_dir(&self.path).map_err(|error| SysError::io("remove", &self.path, error))
-    }
-
-    /// As [`Self::open_or_create`], but a missing folder is an error.
-    pub fn open_existing(path: impl Into<PathBuf>, loose: Loose) -> Result<Self, SysError> {
-        Self::check(Dir::open(path)?, loose)
-    }
-
-    fn check(dir: Dir, loose: Loose) -> Result<Self, SysError> {
-        let stat = rustix::fs::fstat(dir.fd()).map_err(|errno| SysError::io("examine", &dir.path, errno))?;
-        let ours = rustix::process::geteuid().as_raw();
-        if stat.st_uid != ours {
-            return Err(SysError::refused(dir.path, Refusal::OtherOwner { owner: stat.st_uid, ours }));
-        }
-        let mode = stat.st_mode & 0o7777;
-        if loose == Loose::RefuseWritable && mode & 0o022 != 0 {
-            return Err(SysError::refused(dir.path, Refusal::WritableByOthers { mode }));
-        }
-        if mode != 0o700 {
-            rustix::fs::fchmod(dir.fd(), Mode::RWXU)
-                .map_err(|errno| SysError::io("set the mode of", &dir.path, errno))?;
-        }
-        Ok(Self(dir))
-    }
-
-    /// The folder without its promise, for code that takes any folder.
-    #[must_use]
-    pub fn as_dir(&self) -> &Dir {
-        &self.0
-    }
-}
-
-impl Deref for PrivateDir {
-    type Target = Dir;
-
-    fn deref(&self) -> &Dir {
-        &self.0
     }
 }
 

@@ -31,6 +31,7 @@ mod open;
 mod operator;
 mod pipe;
 mod place;
+mod private_dir;
 mod process;
 mod sha256;
 mod signals;
@@ -43,7 +44,7 @@ pub use clock::{BootClock, BootId, Moment};
 pub use command::{can_execute, nothing_to_read, spawn_command};
 pub use config_file::{config_files, read_config, running_as_root};
 pub use descent::{kill_marked, kill_strays, own_children};
-pub use dir::{Dir, Loose, PrivateDir, Seen, same_file};
+pub use dir::{Dir, Seen, same_file};
 pub use error::{Refusal, SysError};
 pub use expendable::expendable;
 pub use from_start::FromStart;
@@ -56,6 +57,7 @@ pub use open::CheckedFile;
 pub use operator::OperatorFile;
 pub use pipe::{OutputPipe, Piece, can_write_now, wait_readable};
 pub use place::{Place, Process, container_hint, file_capabilities, file_owner, set_file_capabilities};
+pub use private_dir::{Loose, PrivateDir};
 pub use process::{
     ChildPid, Exit, Program, Ran, become_subreaper, blames_host, forbid_dumping, own_program, reap, run_bounded,
 };
