@@ -12,6 +12,7 @@
 mod app;
 mod audience;
 mod control;
+mod counted;
 mod doubts;
 mod http;
 mod lack;

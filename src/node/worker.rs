@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::app::{App, JobContext};
 use super::control::{self, Event, Failure, Order as Asked, Told};
+use super::counted::count_step;
 use super::doubts::tell_doubts;
 use super::http::{self, Site};
 use super::leaving::Leaving;
@@ -25,9 +26,7 @@ use super::status::LastCheck;
 use crate::config::Settings;
 use crate::install::Progress;
 use crate::launcher::{Dialect, GiveUp, Listener, ToLauncher};
-use crate::upgrade::{
-    CacheAnswer, Done, Engine, Found, NeighbourAnswer, Observer, PatchAnswer, Step, UpgradeError, Wait, Work,
-};
+use crate::upgrade::{Done, Engine, Found, Observer, UpgradeError, Wait, Work};
 
 /// Runs a worker until its launcher asks it to leave. `options` are those that this program was
 /// started with, before its verb.
@@ -309,28 +308,7 @@ impl Worker {
         };
         let (engine, link, state) = (self.engine.clone(), self.link.clone(), self.state.clone());
         let observer: Observer = Arc::new(move |step| {
-            if let Step::Cached { answer, .. } = &step {
-                let result = match answer {
-                    CacheAnswer::Hit => "hit",
-                    CacheAnswer::Miss => "miss",
-                    CacheAnswer::Rejected => "rejected",
-                };
-                state.counters.add("exuvia_upgrade_cache_requests_total", result);
-            }
-            if let Step::Neighbour { answer, .. } = &step {
-                let result = match answer {
-                    NeighbourAnswer::Had => "had",
-                    NeighbourAnswer::Refused => "refused",
-                };
-                state.counters.add("exuvia_upgrade_neighbour_files_total", result);
-            }
-            if let Step::Patched { answer, .. } = &step {
-                let result = match answer {
-                    PatchAnswer::Applied => "applied",
-                    PatchAnswer::Refused => "refused",
-                };
-                state.counters.add("exuvia_upgrade_patches_total", result);
-            }
+            count_step(&state.counters, &step);
             state.set(Activity::Upgrading(step));
         });
         self.running = Some(tokio::spawn(async move { engine.run(work, Timestamp::now(), &link, &observer).await }));
