@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::server::{Between, Moto, Verdict};
-use crate::{Desk, copy_of, said};
+use crate::server::{Between, Moto, Sees, Verdict};
+use crate::{Desk, copy_of, cut, said};
 
 fn gc<'a>(place: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&["repo", "gc", "--to", place], args].concat()
@@ -32,50 +32,22 @@ fn state(moto: &Moto, prefix: &str) -> Vec<(String, bool)> {
 fn a_sweep_that_is_killed_at_any_request_costs_readers_nothing_and_is_finished_by_the_next() {
     let moto = Moto::start();
     let base = base(&moto);
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counts = {
-        let seen = seen.clone();
-        Between::start(&moto, move |request| {
-            seen.fetch_add(usize::from(request.changes()), Ordering::SeqCst);
-            Verdict::Pass
-        })
-    };
-    moto.copy("base/", "count/");
-    let counted = Desk { endpoint: counts.endpoint(), dir: copy_of(&base) };
-    let said = counted.ok(&gc("s3://releases/count", &["--grace", "0s"]));
+    let sweep: cut::Verb = |place| gc(place, &["--grace", "0s"]);
+    let (changes, said) = cut::count(&moto, &base, Sees::changes, sweep);
     assert!(said.contains("freed in 8 files"), "{said}");
     let clean = state(&moto, "count/");
     assert_eq!(clean.iter().filter(|(_, is_empty)| *is_empty).count(), 1, "the name of 1.1.0 stays");
-    let changes = seen.load(Ordering::SeqCst);
     assert_eq!(changes, 10, "a claim, eight files, and the claim");
 
-    for (at, forwarded) in (1..=changes).flat_map(|at| [(at, false), (at, true)]) {
-        let prefix = format!("kill-{at}-{forwarded}");
-        let place = format!("s3://releases/{prefix}");
-        moto.copy("base/", &format!("{prefix}/"));
-        let seen = AtomicUsize::new(0);
-        let between = Between::start(&moto, move |request| {
-            if !request.changes() || seen.fetch_add(1, Ordering::SeqCst) + 1 != at {
-                Verdict::Pass
-            } else if forwarded {
-                Verdict::PassThenHang
-            } else {
-                Verdict::Hang
-            }
-        });
-        let desk = Desk { endpoint: between.endpoint(), dir: copy_of(&base) };
-        let mut killed = desk.command(&gc(&place, &["--grace", "0s"])).stdout(Stdio::null()).spawn().unwrap();
-        between.wait_until_it_hangs();
-        killed.kill().unwrap();
-        killed.wait().unwrap();
-
+    cut::at_each(&moto, &base, Sees::changes, changes, sweep, &mut |killed| {
+        let (place, prefix) = (killed.place(), &killed.prefix);
         let good = base.verify(&place);
         assert!(good.contains("good     exuvia 1.0.0"), "{prefix}: {good}");
         moto.remove_all(&format!("{prefix}/claims/"));
         base.ok(&gc(&place, &["--grace", "0s"]));
         assert_eq!(state(&moto, &format!("{prefix}/")), clean, "{prefix}");
         base.verify(&place);
-    }
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests set up files")]
 
+mod cut;
 mod deltaglider;
 mod doctor;
 mod gc;
@@ -15,8 +16,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use server::{Between, Moto, Sees, Verdict};
 
@@ -142,47 +141,19 @@ fn a_publisher_that_is_killed_at_any_request_leaves_readers_whole_and_is_finishe
     base.init("s3://releases/base");
     base.ok(&Desk::add("s3://releases/base", "1.0.0"));
 
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counts = {
-        let seen = seen.clone();
-        Between::start(&moto, move |request| {
-            seen.fetch_add(usize::from(request.changes()), Ordering::SeqCst);
-            Verdict::Pass
-        })
-    };
-    moto.copy("base/", "count/");
-    Desk { endpoint: counts.endpoint(), ..Desk::new(&moto.endpoint()) }.ok(&Desk::add("s3://releases/count", "1.1.0"));
-    let changes = seen.load(Ordering::SeqCst);
+    let add: cut::Verb = |place| Desk::add(place, "1.1.0");
+    let (changes, _) = cut::count(&moto, &base, Sees::changes, add);
     assert!(changes >= 10, "{changes}");
 
-    for (at, forwarded) in (1..=changes).flat_map(|at| [(at, false), (at, true)]) {
-        let prefix = format!("kill-{at}-{forwarded}");
-        let place = format!("s3://releases/{prefix}");
-        moto.copy("base/", &format!("{prefix}/"));
-        let seen = AtomicUsize::new(0);
-        let between = Between::start(&moto, move |request| {
-            if !request.changes() || seen.fetch_add(1, Ordering::SeqCst) + 1 != at {
-                Verdict::Pass
-            } else if forwarded {
-                Verdict::PassThenHang
-            } else {
-                Verdict::Hang
-            }
-        });
-        let mut desk = Desk { endpoint: between.endpoint(), dir: tempfile::tempdir().unwrap() };
-        desk.dir = copy_of(&base);
-        let mut publisher = desk.command(&Desk::add(&place, "1.1.0")).stdout(Stdio::null()).spawn().unwrap();
-        between.wait_until_it_hangs();
-        publisher.kill().unwrap();
-        publisher.wait().unwrap();
-
+    cut::at_each(&moto, &base, Sees::changes, changes, add, &mut |killed| {
+        let (place, prefix) = (killed.place(), &killed.prefix);
         // Whoever reads now is served the state before, or the one after.
         let good = base.verify(&place);
         assert!(good.contains("good     exuvia 1.0.0"), "{prefix}: {good}");
         // Its claim still counts, where it got as far as that; what ten minutes do is done here by hand.
         if !moto.keys(&format!("{prefix}/claims/")).is_empty() {
             // Waits for twelve seconds: once is enough.
-            if at == changes / 2 && forwarded {
+            if killed.at == changes / 2 && killed.arrived {
                 base.refused(8, "another run is changing", &Desk::add(&place, "1.1.0"));
             }
             moto.remove_all(&format!("{prefix}/claims/"));
@@ -191,7 +162,7 @@ fn a_publisher_that_is_killed_at_any_request_leaves_readers_whole_and_is_finishe
         let good = base.verify(&place);
         assert!(good.contains("exuvia 1.0.0") && good.contains("exuvia 1.1.0"), "{prefix}: {good}");
         assert_eq!(moto.keys(&format!("{prefix}/staged/")), [""; 0], "{prefix}: nothing half-done stays");
-    }
+    });
 }
 
 /// The same keys and packed versions, in a folder of its own.
