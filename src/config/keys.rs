@@ -1,16 +1,10 @@
 //! The table of all settings.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::time::Duration;
-
+use super::draft::Draft;
 use super::error::ValueError;
-use super::settings::{
-    CacheLimits, HealthChecks, Job, Limits, Log, LogFormat, Mirror, Poll, Rollout, Settings, Source, State, Trial,
-};
 use super::value::{self, Raw};
-use crate::types::{ByteLimit, Channel, Product};
-use jiff::tz::TimeZone;
+use crate::types::Product;
+use std::fmt::Write as _;
 
 /// One setting.
 #[derive(Debug)]
@@ -76,82 +70,15 @@ pub fn reference(product: &Product) -> String {
     text
 }
 
-/// Settings under construction: what depends on other things is still open.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) settings: Settings,
-    pub(super) cache_dir: Option<PathBuf>,
-    pub(super) data_dir: Option<PathBuf>,
-    pub(super) listing_ttl: Option<Duration>,
-}
-
-impl Draft {
-    /// Every default of the table, applied.
-    pub(super) fn defaults() -> Self {
-        // Placeholders: the loop below sets each of them from the table, which a test shows.
-        let mut draft = Self {
-            settings: Settings {
-                node: "unset".parse().expect("a plain name"),
-                listen: None,
-                job: Job::default(),
-                state: State::default(),
-                cache_dir: PathBuf::new(),
-                data_dir: PathBuf::new(),
-                source: Source {
-                    listing: None,
-                    github: None,
-                    tuf: None,
-                    targets: Vec::new(),
-                    github_api: String::new(),
-                    mirrors: Vec::new(),
-                    ca_file: None,
-                    minimum_rate: ByteLimit::bytes(1),
-                    asset_hosts: Vec::new(),
-                    allow_plain_http: Vec::new(),
-                },
-                poll: Poll { interval: Duration::ZERO, jitter: 0.0, listing_ttl: Duration::ZERO },
-                rollout: Rollout {
-                    window: Duration::ZERO,
-                    channel: Channel::Stable,
-                    windows: Vec::new(),
-                    time_zone: TimeZone::UTC,
-                },
-                cache: CacheLimits { max_size: ByteLimit::bytes(1), max_age: Duration::ZERO },
-                mirror: Mirror { listen: None, peers: Vec::new(), transfers: 0, rate: ByteLimit::bytes(1) },
-                trial: Trial {
-                    start: Duration::ZERO,
-                    probation: Duration::ZERO,
-                    longest_probation: Duration::ZERO,
-                    sibling_probation: Duration::ZERO,
-                    handoff: Duration::ZERO,
-                    drain: Duration::ZERO,
-                    watchdog: Duration::ZERO,
-                    tries: 0,
-                    probe: Duration::ZERO,
-                    sibling_verdict: Duration::ZERO,
-                    siblings_at_once: 0,
-                },
-                health: HealthChecks {
-                    command: Vec::new(),
-                    url: None,
-                    every: Duration::ZERO,
-                    timeout: Duration::ZERO,
-                    failures: 0,
-                },
-                limits: Limits { archive: ByteLimit::bytes(1), binary: ByteLimit::bytes(1) },
-                log: Log { format: LogFormat::Text, filter: String::new() },
-            },
-            cache_dir: None,
-            data_dir: None,
-            listing_ttl: None,
-        };
-        for key in KEYS {
-            if let Fallback::Value(value) = key.default {
-                (key.set)(&mut draft, &Raw::Plain(value.to_owned())).expect("a test applies every default");
-            }
+/// Every default of the table, applied.
+pub(super) fn defaults() -> Draft {
+    let mut draft = Draft::unset();
+    for key in KEYS {
+        if let Fallback::Value(value) = key.default {
+            (key.set)(&mut draft, &Raw::Plain(value.to_owned())).expect("a test applies every default");
         }
-        draft
     }
+    draft
 }
 
 fn put<T>(place: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
@@ -531,7 +458,7 @@ mod tests {
 
     #[test]
     fn every_default_and_every_example_is_accepted_by_its_own_key() {
-        let mut draft = Draft::defaults();
+        let mut draft = defaults();
         for key in KEYS {
             let toml = format!("x = {}", key.example);
             let table = toml::de::DeTable::parse(&toml).unwrap();

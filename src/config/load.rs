@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
+use super::draft::Draft;
 use super::error::{BadValue, ConfigError, Origin, Warning};
-use super::keys::{Draft, KEYS, Key, key, variable_prefix};
+use super::keys::{KEYS, Key, defaults, key, variable_prefix};
 use super::layers::{ConfigFile, Input};
 use super::settings::Settings;
 use super::value::Raw;
@@ -44,7 +45,7 @@ const INTERNAL: &str = "INTERNAL_";
 /// A value that does not fit, in both modes, even where a stronger layer would replace it; an unknown
 /// key in strict mode; a folder that has no default here.
 pub fn load(input: &Input, strictness: Strictness) -> Result<Loaded, ConfigError> {
-    let mut merge = Merge { draft: Draft::defaults(), strictness, warnings: Vec::new(), origins: BTreeMap::new() };
+    let mut merge = Merge { draft: defaults(), strictness, warnings: Vec::new(), origins: BTreeMap::new() };
     for file in &input.files {
         merge.file(file)?;
     }

@@ -11,6 +11,7 @@
 //! Each key is described once, in [`KEYS`]: parsing, defaults, help and manual are made from it.
 
 mod configuration;
+mod draft;
 mod error;
 mod keys;
 mod layers;
