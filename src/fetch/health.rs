@@ -7,7 +7,7 @@ use reqwest::header::RETRY_AFTER;
 use tokio::time::timeout;
 use url::Url;
 
-use super::error::Cause;
+use super::cause::Cause;
 use super::http::Http;
 use super::reach::{is_loopback, shown};
 use super::settings::HttpSettings;

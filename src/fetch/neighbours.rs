@@ -13,7 +13,8 @@ use url::Url;
 
 use super::Progress;
 use super::body::Body;
-use super::error::{Cause, FetchError};
+use super::cause::Cause;
+use super::error::FetchError;
 use super::folder::lost;
 use super::http::{Get, Http};
 use super::reach::{HostName, Reach, shown};
