@@ -104,3 +104,22 @@ fn a_node_follows_what_release_engineers_publish_over_a_new_root_and_leaves_what
     desk.release(&["repo", "verify", "--to", "releases/repo", "--release-key", "a.pem"]);
     host.assert_clean(&["1.1.1", "1.2.0"], &[&node]);
 }
+
+#[test]
+fn a_repository_is_a_bundle_as_it_is() {
+    let mut host = Host::new();
+    host.set("source.listing", "");
+    host.set("source.tuf", "\"http://127.0.0.1:1/metadata/\"");
+    let desk = Desk::new(&host);
+    fs::rename(desk.build("1.0.0"), host.binary()).unwrap();
+    desk.publish("1.1.0", &["--waves", "100%@1h"]);
+    let mut node = host.node("one");
+    node.configure("poll.interval", "\"1h\"");
+    node.start();
+    node.wait_for("done with its first look", |status| !status["last_check"].is_null());
+    let public = host.path("releases/repo/public");
+    // Who carries it here does not wait for its wave.
+    node.cli_when_idle(&["upgrade", "--from", public.to_str().unwrap()]).exits(0);
+    node.wait_until_it_runs("1.1.0");
+    host.assert_clean(&["1.0.0", "1.1.0"], &[&node]);
+}
